@@ -1,0 +1,166 @@
+// One job from the moment its turn comes until its training ends: gets the dataset, waits for workers, pins the
+// numerics class, trains. Refuses to know other jobs and what becomes of this one's state afterwards.
+import { openDataset, type Dataset } from '#model/datasets/dataset.js';
+import { layoutOf } from '#model/parameters.js';
+import type { CheckpointStore } from '../checkpoints/checkpoint-store.js';
+import type { Logger } from '../log.js';
+import type { EventHub } from '../telemetry/event-hub.js';
+import { JobMetrics } from '../telemetry/job-metrics.js';
+import { MetricsStore } from '../telemetry/metrics-store.js';
+import type { RunningJobs } from '../training/running-jobs.js';
+import type { SlicePool } from '../training/slices/slice-pool.js';
+import type { TaskQueue } from '../training/task-queue.js';
+import { Trainer } from '../training/trainer.js';
+import type { WorkerRegistry } from '../workers/worker-registry.js';
+import type { DatasetLocations } from './dataset-locations.js';
+import type { JobRecord, JobStore } from './job-store.js';
+
+export interface JobRunServices {
+  readonly store: JobStore;
+  readonly datasets: DatasetLocations;
+  readonly slices: SlicePool;
+  readonly queueOf: (classId: string) => TaskQueue;
+  readonly workers: WorkerRegistry;
+  readonly running: RunningJobs;
+  readonly checkpoints: CheckpointStore;
+  readonly hub: EventHub;
+  readonly log: Logger;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+export interface JobRunEvents {
+  /** Pinned, and about to train: the record's lineage and class are to be kept before any task goes out. */
+  readonly onPinned: (pinned: { classId: string; numericsClass: string }) => void;
+  readonly onProgress: () => void;
+}
+
+export class JobRun {
+  readonly #record: JobRecord;
+  readonly #services: JobRunServices;
+  readonly #events: JobRunEvents;
+  readonly #abort = new AbortController();
+  #waitingFor: string | null = null;
+  #metrics: MetricsStore | undefined;
+  trainer: Trainer | undefined;
+
+  constructor(record: JobRecord, services: JobRunServices, events: JobRunEvents) {
+    this.#record = record;
+    this.#services = services;
+    this.#events = events;
+  }
+
+  /** Ends the run at the next moment that loses nothing. */
+  stop(): void {
+    this.#abort.abort();
+  }
+
+  /** Why the job does not go on right now; null when it does. */
+  get reason(): string | null {
+    const { trainer } = this;
+    if (trainer === undefined) return this.#waitingFor;
+    const { classId, numericsClass } = trainer.job;
+    if (this.#services.workers.connected(classId).length === 0) {
+      return `No worker of its numerics class (${numericsClass}) is connected; start one with \`lockstep worker\`.`;
+    }
+    return trainer.board.queueProblem ?? null;
+  }
+
+  /** The metrics of the running job. */
+  get metrics(): MetricsStore | undefined {
+    return this.#metrics;
+  }
+
+  /** Resolves when training has ended, or was stopped. Throws what trainers throw, and DatasetError or SetupError. */
+  async run(): Promise<'completed' | 'stopped'> {
+    const { signal } = this.#abort;
+    const { services, record } = { services: this.#services, record: this.#record };
+    const location = await this.#location();
+    if (signal.aborted) return 'stopped';
+    const dataset = await openDataset(record.spec.dataset, location);
+    try {
+      const pinned = await this.#pin();
+      if (pinned === undefined) return 'stopped';
+      this.#waitingFor = null;
+      this.#events.onPinned(pinned);
+      return await this.#train(dataset, location, pinned);
+    } finally {
+      services.running.remove(record.id);
+      await dataset.close();
+      this.#metrics?.close();
+      this.#metrics = undefined;
+    }
+  }
+
+  async #location(): Promise<string> {
+    const { datasets } = this.#services;
+    const present = await datasets.present(this.#record.spec);
+    if (present !== undefined) return present;
+    this.#wait('The dataset is being fetched.');
+    return datasets.fetch();
+  }
+
+  /** The class that the job is pinned to; a job that has none takes the one with most live workers. */
+  async #pin(): Promise<{ classId: string; numericsClass: string } | undefined> {
+    const { classId, numericsClass } = this.#record;
+    if (classId !== null && numericsClass !== null) return { classId, numericsClass };
+    const { workers } = this.#services;
+    const { signal } = this.#abort;
+    while (!signal.aborted) {
+      const largest = workers.largestClass();
+      if (largest !== undefined) return { classId: largest.classId, numericsClass: largest.description };
+      this.#wait('It waits for a worker; start one with `lockstep worker`.');
+      await workers.someoneCame(signal);
+    }
+    return undefined;
+  }
+
+  async #train(
+    dataset: Dataset,
+    location: string,
+    { classId, numericsClass }: { classId: string; numericsClass: string },
+  ): Promise<'completed' | 'stopped'> {
+    const { store, slices, workers, checkpoints, hub, log, running, versions, queueOf } = this.#services;
+    const { id, spec, lineage } = this.#record;
+    const layout = layoutOf(spec.model);
+    this.#metrics = MetricsStore.open(store.metricsOf(id), {
+      onProblem: (error) => log.warn({ job: id }, `Metrics cannot be written: ${error.message}`),
+    });
+    const { precision } = spec.training;
+    const trainer = new Trainer(
+      {
+        id,
+        spec,
+        lineage,
+        layout,
+        dataset,
+        classId,
+        numericsClass: `${numericsClass}, ${precision}`,
+        ledgerPath: store.ledgerOf(id),
+        checkpointFolder: store.checkpointsOf(id),
+        versions,
+      },
+      {
+        slices,
+        workers,
+        checkpoints,
+        log: log.child({ job: id }),
+        queue: queueOf(classId),
+        metrics: new JobMetrics(id, this.#metrics, hub),
+        onProgress: this.#events.onProgress,
+      },
+    );
+    this.trainer = trainer;
+    running.add(trainer, {
+      specJson: JSON.stringify(spec),
+      layoutHash: layout.hash,
+      datasetLocation: location,
+      datasetHash: dataset.indexHash,
+    });
+    return trainer.run(this.#abort.signal);
+  }
+
+  #wait(reason: string): void {
+    this.#waitingFor = reason;
+    this.#events.onProgress();
+  }
+}

@@ -1,0 +1,370 @@
+// All jobs: takes them in, lets as many train as may, and keeps their records true. Owns every change of a job's state;
+// refuses to know how one job trains (job-run.ts) and who asks (http/).
+import { join } from 'node:path';
+import { DatasetError } from '#model/datasets/dataset-error.js';
+import { type JobSpec, resolveJobSpec } from '#model/job-spec.js';
+import { layoutOf } from '#model/parameters.js';
+import { totalStepsOf } from '#model/schedule.js';
+import { LockstepError, NotFoundError, StateConflictError, UnavailableError } from '../errors.js';
+import { MetricsStore } from '../telemetry/metrics-store.js';
+import { audit } from '../training/audit.js';
+import { LedgerDamagedError, readLedger } from '../training/ledger.js';
+import { planStep, tasksPerStep } from '../training/step-plan.js';
+import { TrainingFailedError, TrainingPausedError } from '../training/training-job.js';
+import { checkpointFilePath, listCheckpointViews } from './checkpoint-views.js';
+import { JobRun, type JobRunServices } from './job-run.js';
+import { isEnded, mayAct, mayFollow, statesFor } from './job-states.js';
+import type { JobRecord } from './job-store.js';
+import type {
+  AuditReport,
+  CheckpointView,
+  JobAction,
+  JobsPort,
+  JobState,
+  JobView,
+  SeriesPoints,
+} from './ports.js';
+
+/** Views of running jobs go out at most this often, milliseconds. */
+const publishEveryMs = 250;
+
+export interface JobServiceOptions {
+  readonly maxRunningJobs: number;
+  readonly services: JobRunServices;
+  /** Samples of the datasets whose number is known without opening them. */
+  readonly trainCountOf: (spec: JobSpec) => number;
+}
+
+interface Job {
+  record: JobRecord;
+  run: JobRun | undefined;
+  /** What the run is to end as, when it was stopped on purpose. */
+  stopAs: JobState | undefined;
+  /** Resolves when the run has ended and its state is kept. */
+  ended: Promise<void>;
+}
+
+export class JobService implements JobsPort {
+  readonly #options: JobServiceOptions;
+  readonly #jobs = new Map<string, Job>();
+  readonly #publishTimers = new Map<string, NodeJS.Timeout>();
+  #stopping = false;
+
+  constructor(options: JobServiceOptions) {
+    this.#options = options;
+  }
+
+  /** Reads the jobs on disk; what was running goes on by itself. */
+  start(): void {
+    const { store, log } = this.#options.services;
+    const { records, problems } = store.load();
+    for (const problem of problems) log.error(problem);
+    for (const record of records) {
+      const job: Job = { record, run: undefined, stopAs: undefined, ended: Promise.resolve() };
+      this.#jobs.set(record.id, job);
+      if (record.state === 'running') this.#change(job, { state: 'queued' });
+    }
+    this.#schedule();
+  }
+
+  /** Stops all training where it loses nothing; the jobs go on at the next start. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const running = [...this.#jobs.values()].filter(({ run }) => run !== undefined);
+    for (const { run } of running) run?.stop();
+    await Promise.all(running.map(({ ended }) => ended));
+    for (const timer of this.#publishTimers.values()) clearTimeout(timer);
+  }
+
+  async submit(input: unknown, idempotencyKey: string | undefined): Promise<{ job: JobView; created: boolean }> {
+    if (this.#stopping) throw new UnavailableError('The coordinator is stopping; submit the job again when it is back.');
+    const known = this.#withKey(idempotencyKey);
+    if (known !== undefined) return { job: this.#view(known), created: false };
+    const spec = resolveJobSpec(input);
+    const { datasets, store } = this.#options.services;
+    datasets.check(spec);
+    const trainCount = this.#options.trainCountOf(spec);
+    const record: JobRecord = {
+      id: store.newId(),
+      spec,
+      state: 'queued',
+      idempotencyKey: idempotencyKey ?? null,
+      lineage: 0,
+      classId: null,
+      numericsClass: null,
+      reason: null,
+      error: null,
+      createdAt: new Date().toISOString(),
+      startedAt: null,
+      endedAt: null,
+      reached: {
+        step: 0,
+        totalSteps: totalStepsOf(spec.training, trainCount),
+        epoch: 0,
+        loss: null,
+        top1: null,
+        test: null,
+        imagesPerSecond: null,
+        checkpoint: null,
+      },
+      usefulWorkers: tasksPerStep(spec.training, trainCount),
+      parameterCount: layoutOf(spec.model).parameterCount,
+    };
+    this.#save(record);
+    const job: Job = { record, run: undefined, stopAs: undefined, ended: Promise.resolve() };
+    this.#jobs.set(record.id, job);
+    this.#schedule();
+    this.#publish(job);
+    return { job: this.#view(job), created: true };
+  }
+
+  list({ state, limit, cursor }: { state?: JobState; limit: number; cursor?: string }): {
+    jobs: JobView[];
+    nextCursor: string | null;
+  } {
+    const newestFirst = [...this.#jobs.values()]
+      .filter(({ record }) => (state === undefined || record.state === state) && (cursor === undefined || record.id < cursor))
+      .toSorted((a, b) => (a.record.id < b.record.id ? 1 : -1));
+    const page = newestFirst.slice(0, limit);
+    const more = newestFirst.length > page.length;
+    return { jobs: page.map((job) => this.#view(job)), nextCursor: more ? page.at(-1)!.record.id : null };
+  }
+
+  get(id: string): JobView {
+    return this.#view(this.#job(id));
+  }
+
+  async act(id: string, action: JobAction): Promise<JobView> {
+    const job = this.#job(id);
+    const { state } = job.record;
+    if (!mayAct(state, action)) {
+      throw new StateConflictError(`Job ${id} is ${state}; only one that is ${statesFor(action)} can do that (${action}).`);
+    }
+    switch (action) {
+      case 'pause':
+        this.#stopAs(job, 'paused', 'It was paused.');
+        break;
+      case 'cancel':
+        this.#stopAs(job, 'cancelled', null);
+        break;
+      case 'resume':
+        // The run that was told to stop may still be at it: its end is now a new beginning.
+        job.stopAs = undefined;
+        this.#change(job, { state: 'queued', reason: null });
+        this.#schedule();
+        break;
+      case 'checkpoint':
+        job.run?.trainer?.wantCheckpoint();
+    }
+    return this.#view(job);
+  }
+
+  async remove(id: string): Promise<void> {
+    const job = this.#job(id);
+    if (!isEnded(job.record.state)) throw new StateConflictError(`Job ${id} is ${job.record.state}; cancel it first.`);
+    await job.ended;
+    this.#jobs.delete(id);
+    this.#options.services.store.remove(id);
+  }
+
+  async metrics(id: string, series: readonly string[] | undefined, maxPoints: number): Promise<Record<string, SeriesPoints>> {
+    const live = this.#job(id).run?.metrics;
+    if (live !== undefined) return live.read(series, maxPoints);
+    const store = MetricsStore.open(this.#options.services.store.metricsOf(id), { flushEveryMs: 0 });
+    try {
+      return store.read(series, maxPoints);
+    } finally {
+      store.close();
+    }
+  }
+
+  async *ledger(id: string, from = 0, to = Number.POSITIVE_INFINITY): AsyncIterable<object> {
+    this.#job(id);
+    for (const record of readLedger(this.#options.services.store.ledgerOf(id)).records) {
+      if (record.kind !== 'step' || (record.step >= from && record.step <= to)) yield record;
+    }
+  }
+
+  async audit(id: string): Promise<AuditReport> {
+    const { record } = this.#job(id);
+    const version = this.#view(this.#job(id)).step;
+    const { records, problems } = readLedger(this.#options.services.store.ledgerOf(id));
+    const trainCount = this.#options.trainCountOf(record.spec);
+    return audit(records, version, (step) => planStep(record.spec.training, trainCount, step), problems);
+  }
+
+  async checkpoints(id: string): Promise<CheckpointView[]> {
+    this.#job(id);
+    return listCheckpointViews(this.#options.services.store.checkpointsOf(id));
+  }
+
+  async checkpointFile(id: string, step: number, name: string): Promise<string> {
+    this.#job(id);
+    return checkpointFilePath(this.#options.services.store.checkpointsOf(id), step, name);
+  }
+
+  // ---- States ----
+
+  /** Starts queued jobs while there is room: higher priority first, then the older. */
+  #schedule(): void {
+    if (this.#stopping) return;
+    const jobs = [...this.#jobs.values()];
+    let room = this.#options.maxRunningJobs - jobs.filter(({ run }) => run !== undefined).length;
+    const queued = jobs
+      .filter(({ record, run }) => record.state === 'queued' && run === undefined)
+      .toSorted((a, b) => b.record.spec.priority - a.record.spec.priority || (a.record.id < b.record.id ? -1 : 1));
+    for (const job of queued) {
+      if (room <= 0) return;
+      room -= 1;
+      this.#launch(job);
+    }
+  }
+
+  #launch(job: Job): void {
+    job.record = { ...job.record, lineage: job.record.lineage + 1 };
+    this.#save(job.record);
+    const run = new JobRun(job.record, this.#options.services, {
+      onPinned: ({ classId, numericsClass }) => {
+        const startedAt = job.record.startedAt ?? new Date().toISOString();
+        this.#change(job, { state: 'running', classId, numericsClass, startedAt });
+      },
+      onProgress: () => this.#publishSoon(job),
+    });
+    job.run = run;
+    job.stopAs = undefined;
+    job.ended = run.run().then(
+      (outcome) => this.#ended(job, outcome === 'completed' ? 'completed' : (job.stopAs ?? 'queued'), undefined),
+      (error: Error) => this.#ended(job, undefined, error),
+    );
+  }
+
+  /** The run is over: what it reached is kept with the state that follows. */
+  #ended(job: Job, state: JobState | undefined, error: Error | undefined): void {
+    const reached = this.#reached(job);
+    job.run = undefined;
+    const change: Partial<JobRecord> = { reached };
+    if (error === undefined) change.state = state!;
+    else Object.assign(change, this.#stateAfter(job, error));
+    if (change.state !== undefined && isEnded(change.state)) change.endedAt = new Date().toISOString();
+    this.#change(job, change);
+    this.#schedule();
+  }
+
+  #stateAfter(job: Job, error: Error): Partial<JobRecord> {
+    const { log } = this.#options.services;
+    const { id } = job.record;
+    if (job.stopAs === 'cancelled') return { state: 'cancelled' };
+    if (error instanceof TrainingPausedError) {
+      log.warn({ job: id }, error.message);
+      return { state: 'paused', reason: error.message };
+    }
+    const expected = [TrainingFailedError, DatasetError, LedgerDamagedError, LockstepError].some((kind) => error instanceof kind);
+    if (expected) log.error({ job: id }, error.message);
+    else log.error({ job: id, err: error }, 'A job failed by a defect of Lockstep.');
+    return { state: 'failed', error: error.message };
+  }
+
+  #stopAs(job: Job, state: 'paused' | 'cancelled', reason: string | null): void {
+    const endedAt = state === 'cancelled' ? new Date().toISOString() : null;
+    job.stopAs = state;
+    this.#change(job, { state, reason, endedAt });
+    job.run?.stop();
+    this.#schedule();
+  }
+
+  #change(job: Job, change: Partial<JobRecord>): void {
+    const before = job.record.state;
+    const after = change.state ?? before;
+    // The request came first (a pause, say); what the run then ends as is known already.
+    if (after !== before && !mayFollow(before, after)) {
+      if (!isEnded(before) && before !== 'paused') throw new Error(`A job that is ${before} cannot become ${after}.`);
+      change = { reached: change.reached ?? job.record.reached };
+    }
+    job.record = { ...job.record, ...change };
+    this.#save(job.record);
+    this.#publish(job);
+  }
+
+  #save(record: JobRecord): void {
+    const { store } = this.#options.services;
+    try {
+      store.save(record);
+    } catch (error) {
+      throw new UnavailableError(`The job cannot be kept in ${join(store.folderOf(record.id), 'job.json')}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  // ---- Views ----
+
+  #reached(job: Job): JobRecord['reached'] {
+    const progress = job.run?.trainer?.progress;
+    if (progress === undefined) return job.record.reached;
+    const { step, totalSteps, epoch, loss, top1, test, imagesPerSecond, checkpoint } = progress;
+    return { step, totalSteps, epoch, loss, top1, test, imagesPerSecond, checkpoint };
+  }
+
+  #view(job: Job): JobView {
+    const { record, run } = job;
+    const progress = run?.trainer?.progress;
+    const reached = this.#reached(job);
+    const running = record.state === 'running';
+    return {
+      id: record.id,
+      name: record.spec.name,
+      state: record.state,
+      step: reached.step,
+      totalSteps: reached.totalSteps,
+      epoch: reached.epoch,
+      version: reached.step,
+      loss: reached.loss,
+      top1: reached.top1,
+      test: reached.test,
+      imagesPerSecond: reached.imagesPerSecond,
+      etaSeconds: running ? (progress?.etaSeconds ?? null) : null,
+      workers: running ? (progress?.workers ?? []) : [],
+      parametersSha256: reached.checkpoint?.parametersSha256 ?? null,
+      stateSha256: reached.checkpoint?.stateSha256 ?? null,
+      checkpoint: reached.checkpoint === null ? null : { step: reached.checkpoint.step, path: reached.checkpoint.path },
+      numericsClass: record.numericsClass === null ? null : `${record.numericsClass}, ${record.spec.training.precision}`,
+      usefulWorkers: record.usefulWorkers,
+      parameterCount: record.parameterCount,
+      reason: this.#reasonOf(job),
+      error: record.error,
+      spec: record.spec,
+      createdAt: record.createdAt,
+      startedAt: record.startedAt,
+      endedAt: record.endedAt,
+    };
+  }
+
+  #reasonOf({ record, run }: Job): string | null {
+    if (record.state === 'paused') return record.reason;
+    if (record.state !== 'queued' && record.state !== 'running') return null;
+    if (run !== undefined) return run.reason;
+    return `${this.#options.maxRunningJobs} other jobs are running; this one is next by priority and age.`;
+  }
+
+  #publish(job: Job): void {
+    clearTimeout(this.#publishTimers.get(job.record.id));
+    this.#publishTimers.delete(job.record.id);
+    this.#options.services.hub.publish('job', job.record.id, this.#view(job));
+  }
+
+  #publishSoon(job: Job): void {
+    const { id } = job.record;
+    if (this.#publishTimers.has(id)) return;
+    this.#publishTimers.set(id, setTimeout(() => this.#publish(job), publishEveryMs).unref());
+  }
+
+  #job(id: string): Job {
+    const job = this.#jobs.get(id);
+    if (job === undefined) throw new NotFoundError(`There is no job ${id}; \`lockstep jobs\` lists them.`);
+    return job;
+  }
+
+  #withKey(key: string | undefined): Job | undefined {
+    return key === undefined ? undefined : [...this.#jobs.values()].find(({ record }) => record.idempotencyKey === key);
+  }
+}

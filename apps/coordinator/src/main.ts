@@ -1,0 +1,163 @@
+// The coordinator process: reads the settings, starts everything in order, stops it in the opposite order.
+// Refuses to know what the parts do.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { trainCountOf } from '#model/job-spec-defaults.js';
+import { linkToParent, type ParentLink } from '#proto/parent-link.js';
+import { CheckpointStore } from './checkpoints/checkpoint-store.js';
+import { ConfigError, type CoordinatorConfig, loadConfig, type TlsFiles } from './config.js';
+import { LockstepError, UnavailableError } from './errors.js';
+import { closeHttp, createHttpApplication, listenHttp } from './http/application.js';
+import { DatasetLocations } from './jobs/dataset-locations.js';
+import { JobService } from './jobs/job-service.js';
+import { JobStore } from './jobs/job-store.js';
+import { createLogger, type Logger } from './log.js';
+import { ControlServer } from './rpc/control-server.js';
+import { createPoolService } from './rpc/pool-service.js';
+import { findCifar10, prepareCifar10 } from './setup/cifar10.js';
+import { EventHub } from './telemetry/event-hub.js';
+import { WorkerEvents } from './telemetry/worker-events.js';
+import { QueueConnection } from './training/queue-connection.js';
+import { RunningJobs } from './training/running-jobs.js';
+import { SlicePool } from './training/slices/slice-pool.js';
+import { WorkerRegistry } from './workers/worker-registry.js';
+
+const localRedisUrl = 'redis://127.0.0.1:6379';
+const redisWithinMs = 10_000;
+
+process.title = 'lockstep-coordinator';
+const parent = linkToParent();
+try {
+  await main(loadConfig(process.env), parent);
+} catch (error) {
+  // A person reads this one: what can be mended is said in a sentence, a defect with its stack.
+  const known = error instanceof LockstepError || error instanceof ConfigError;
+  process.stderr.write(`${known ? error.message : (error as Error).stack}\n`);
+  process.exit(1);
+}
+
+async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> {
+  const log = createLogger(config.logLevel);
+  const version = packageVersion();
+  const store = new JobStore(config.dataDir);
+  const redis = new QueueConnection(config.redisUrl ?? localRedisUrl, config.queuePrefix, log);
+  const redisProblem = await redis.ready(redisWithinMs);
+  if (redisProblem !== undefined) throw new UnavailableError(redisProblem);
+
+  const tls = config.tls && pemFiles(config.tls);
+  const slices = await startSlices(config, tls);
+  slices.onCrash = (error) => {
+    // Crash-only: the next start goes on from the newest checkpoint.
+    log.fatal({ err: error }, 'A slice is lost.');
+    process.exit(1);
+  };
+  const registry = new WorkerRegistry();
+  const running = new RunningJobs(registry, slices);
+  const hub = new EventHub();
+  // eslint-disable-next-line no-new -- it lives by listening
+  new WorkerEvents(registry, hub);
+  const checkpoints = new CheckpointStore();
+  const jobs = new JobService({
+    maxRunningJobs: config.maxRunningJobs,
+    trainCountOf: (spec) => trainCountOf(spec.dataset)!,
+    services: {
+      store,
+      datasets: new DatasetLocations({
+        dataDir: config.dataDir,
+        findCifar10: () => findCifar10(config.cacheDir),
+        fetchCifar10: () => prepareCifar10({ cacheDir: config.cacheDir }),
+      }),
+      slices,
+      queueOf: (classId) => redis.queueOf(classId),
+      workers: registry,
+      running,
+      checkpoints,
+      hub,
+      log,
+      versions: { lockstep: version, node: process.versions.node },
+    },
+  });
+
+  const control = await startControl(config, tls, { registry, running, slices, log });
+  const http = await createHttpApplication(config, {
+    jobs,
+    workers: registry,
+    readiness: { problems: async () => [await redis.problem()].filter((problem) => problem !== undefined) },
+    events: hub,
+    logger: log,
+    version,
+    dashboardDir: fileURLToPath(new URL('../../../dashboard', import.meta.url)),
+  });
+  jobs.start();
+  const url = await listenHttp(http, config);
+  log.info({ url, grpc: control.port, slices: slices.ports }, `Lockstep ${version} answers at ${url}.`);
+  link.tell('ready');
+
+  let stopping = false;
+  const stop = async (): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    log.info('Stopping: open steps are abandoned, checkpoints are written.');
+    setTimeout(() => process.exit(1), config.graceMs + 2000).unref();
+    await jobs.stop();
+    hub.close();
+    await closeHttp(http, Math.min(2000, config.graceMs));
+    control.stop();
+    await slices.stop();
+    await checkpoints.stop();
+    await redis.close();
+    process.exit(0);
+  };
+  process.on('SIGTERM', () => void stop());
+  if (!link.supervised) process.on('SIGINT', () => void stop());
+}
+
+interface Pem {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string | undefined;
+}
+
+function startSlices(config: CoordinatorConfig, tls: Pem | undefined): Promise<SlicePool> {
+  const options = {
+    slices: config.reducers,
+    host: config.grpcHost,
+    firstPort: config.grpcPort === 0 ? 0 : config.grpcPort + 1,
+    workerToken: config.workerToken,
+    tls,
+  };
+  return SlicePool.start(options).catch((error: Error) => {
+    throw new UnavailableError(`A slice cannot listen (LOCKSTEP_GRPC_PORT and the ports after it): ${error.message}`);
+  });
+}
+
+function startControl(
+  config: CoordinatorConfig,
+  tls: Pem | undefined,
+  parts: { registry: WorkerRegistry; running: RunningJobs; slices: SlicePool; log: Logger },
+): Promise<ControlServer> {
+  const host = config.advertisedHost.includes(':') ? `[${config.advertisedHost}]` : config.advertisedHost;
+  const pool = createPoolService({
+    registry: parts.registry,
+    jobs: parts.running,
+    queuePrefix: config.queuePrefix,
+    reducerAddresses: parts.slices.ports.map((port) => `${host}:${port}`),
+    log: parts.log,
+  });
+  const pem = tls && { certificate: Buffer.from(tls.cert), privateKey: Buffer.from(tls.key) };
+  const { grpcHost, grpcPort, workerToken } = config;
+  return ControlServer.start({ host: grpcHost, port: grpcPort, workerToken, tls: pem }, pool).catch((error: Error) => {
+    throw new UnavailableError(`${error.message}; choose another LOCKSTEP_GRPC_PORT.`);
+  });
+}
+
+function pemFiles({ cert, key, ca }: TlsFiles): Pem {
+  const read = (path: string) => readFileSync(path, 'utf8');
+  return { cert: read(cert), key: read(key), ca: ca === undefined ? undefined : read(ca) };
+}
+
+function packageVersion(): string {
+  const path = join(fileURLToPath(new URL('../../../..', import.meta.url)), 'package.json');
+  return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
+}

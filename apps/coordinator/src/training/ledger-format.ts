@@ -1,0 +1,145 @@
+// The ledger's records and their form on disk: one line each, with length, CRC32C and the hash of the line before.
+// Pure: refuses to know files. Text, so that a person with `less` can read what a job did.
+import { createHash } from 'node:crypto';
+import { crc32c } from '#proto/crc32c.js';
+import { z } from 'zod';
+
+const taskSchema = z.strictObject({
+  task: z.int().nonnegative(),
+  samples: z.int().positive(),
+  worker: z.string(),
+  attempt: z.int().positive(),
+  seconds: z.number(),
+  /** CRC32C over the contribution's block checksums, in block order. */
+  checksum: z.int().nonnegative(),
+});
+
+const refusedSchema = z.strictObject({
+  task: z.int().nonnegative(),
+  worker: z.string(),
+  attempt: z.int().nonnegative(),
+  reason: z.string(),
+});
+
+const stepSchema = z.strictObject({
+  kind: z.literal('step'),
+  step: z.int().nonnegative(),
+  /** Version that the step made: step + 1. */
+  version: z.int().positive(),
+  lineage: z.int().nonnegative(),
+  round: z.int().nonnegative(),
+  epoch: z.int().nonnegative(),
+  /** Positions [first, first + samples) of the epoch's order. */
+  first: z.int().nonnegative(),
+  samples: z.int().nonnegative(),
+  /** SHA-256 over the tasks' own hashes of the sample ids that they consumed, in task order. */
+  sampleIdsSha256: z.string(),
+  /** Sample ids that were left out because they make the gradient not finite. */
+  excluded: z.array(z.int().nonnegative()),
+  tasks: z.array(taskSchema),
+  refused: z.array(refusedSchema),
+  /** Mean loss over the mini-batch, nats. */
+  loss: z.number(),
+  learningRate: z.number(),
+  /** CRC32C over the new version's block checksums, in block order. */
+  parametersChecksum: z.int().nonnegative(),
+  committedAt: z.string(),
+});
+
+const rollbackSchema = z.strictObject({
+  kind: z.literal('rollback'),
+  /** Records of later versions no longer count. */
+  toVersion: z.int().nonnegative(),
+  reason: z.string(),
+  committedAt: z.string(),
+});
+
+export const ledgerRecordSchema = z.discriminatedUnion('kind', [stepSchema, rollbackSchema]);
+export type StepRecord = z.infer<typeof stepSchema>;
+export type RollbackRecord = z.infer<typeof rollbackSchema>;
+export type LedgerRecord = z.infer<typeof ledgerRecordSchema>;
+
+/** What the first record names as the hash of the one before. */
+export const ledgerGenesis = '0'.repeat(64);
+
+/** Encodes a record as a line: `<length> <crc32c> <previous hash> <json>\n`, numbers as 8 hexadecimal digits. */
+export function encodeLedgerLine(record: LedgerRecord, previous: string): { line: Buffer; hash: string } {
+  const body = Buffer.from(`${previous} ${JSON.stringify(record)}`);
+  const head = `${hex8(body.length)} ${hex8(crc32c(body))} `;
+  return { line: Buffer.concat([Buffer.from(head), body, Buffer.from('\n')]), hash: hashOf(body) };
+}
+
+export type LedgerLine =
+  | { readonly kind: 'record'; readonly record: LedgerRecord; readonly hash: string; readonly end: number }
+  /** The bytes end within a line: what an interrupted append leaves. */
+  | { readonly kind: 'torn' }
+  | { readonly kind: 'damaged'; readonly problem: string; readonly end: number };
+
+const headLength = 18;
+
+/** Reads the line that starts at `offset` and must follow a line with the hash `previous`. */
+export function decodeLedgerLine(bytes: Buffer, offset: number, previous: string): LedgerLine {
+  if (offset + headLength > bytes.length) return { kind: 'torn' };
+  const head = bytes.toString('latin1', offset, offset + headLength);
+  const match = /^([0-9a-f]{8}) ([0-9a-f]{8}) $/.exec(head);
+  if (match === null) return { kind: 'damaged', problem: 'has no length and checksum', end: endOfLine(bytes, offset) };
+  const length = Number.parseInt(match[1]!, 16);
+  const end = offset + headLength + length;
+  if (end + 1 > bytes.length) return { kind: 'torn' };
+  const body = bytes.subarray(offset + headLength, end);
+  if (bytes[end] !== 0x0a) return { kind: 'damaged', problem: 'has a wrong length', end: endOfLine(bytes, offset) };
+  if (crc32c(body) !== Number.parseInt(match[2]!, 16)) {
+    return { kind: 'damaged', problem: 'does not match its checksum', end: end + 1 };
+  }
+  const text = body.toString('utf8');
+  if (text.slice(0, 64) !== previous) {
+    return { kind: 'damaged', problem: 'does not follow the record before it', end: end + 1 };
+  }
+  const parsed = ledgerRecordSchema.safeParse(parseJson(text.slice(65)));
+  if (!parsed.success) return { kind: 'damaged', problem: 'is not a ledger record', end: end + 1 };
+  return { kind: 'record', record: parsed.data, hash: hashOf(body), end: end + 1 };
+}
+
+/**
+ * Compares what a re-run step came to with the record of its first run. Who computed it and when may differ.
+ * @returns the names of the fields that differ; empty when the step repeated itself.
+ */
+export function differencesOnReplay(recorded: StepRecord, again: StepRecord): string[] {
+  const fields = [
+    'step',
+    'version',
+    'epoch',
+    'first',
+    'samples',
+    'sampleIdsSha256',
+    'loss',
+    'learningRate',
+    'parametersChecksum',
+  ] as const;
+  const differing: string[] = fields.filter((field) => recorded[field] !== again[field]);
+  if (JSON.stringify(recorded.excluded) !== JSON.stringify(again.excluded)) differing.push('excluded');
+  const checksums = (record: StepRecord) => record.tasks.map((task) => task.checksum).join();
+  if (checksums(recorded) !== checksums(again)) differing.push('tasks.checksum');
+  return differing;
+}
+
+function endOfLine(bytes: Buffer, offset: number): number {
+  const end = bytes.indexOf(0x0a, offset);
+  return end < 0 ? bytes.length : end + 1;
+}
+
+function hashOf(body: Buffer): string {
+  return createHash('sha256').update(body).digest('hex');
+}
+
+function hex8(value: number): string {
+  return value.toString(16).padStart(8, '0');
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

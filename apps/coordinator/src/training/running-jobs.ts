@@ -1,0 +1,80 @@
+// The jobs that train now, by id: the one place where sessions, slices and REST find a job's trainer.
+// Refuses to know how any of them speaks.
+import type { TaskKey } from '#proto/task-entry.js';
+import type { PoolWorker, RegistryListener, WorkerRegistry } from '../workers/worker-registry.js';
+import type { EvaluationAnswer } from './evaluation.js';
+import type { OutcomeName } from './outcome.js';
+import type { PushReport, SlicePool } from './slices/slice-pool.js';
+import type { Trainer } from './trainer.js';
+
+/** What a worker must know of a job to compute its tasks. */
+export interface JobDescription {
+  readonly specJson: string;
+  readonly layoutHash: string;
+  readonly datasetLocation: string;
+  readonly datasetHash: string;
+}
+
+interface RunningJob {
+  readonly trainer: Trainer;
+  readonly description: JobDescription;
+}
+
+export class RunningJobs implements RegistryListener {
+  readonly #jobs = new Map<string, RunningJob>();
+  readonly #workers: WorkerRegistry;
+
+  constructor(workers: WorkerRegistry, slices: SlicePool) {
+    this.#workers = workers;
+    workers.listen(this);
+    slices.onPush = (slice, report) => this.#takePush(slice, report, slices);
+  }
+
+  add(trainer: Trainer, description: JobDescription): void {
+    this.#jobs.set(trainer.job.id, { trainer, description });
+  }
+
+  remove(jobId: string): void {
+    this.#jobs.delete(jobId);
+  }
+
+  describe(jobId: string): JobDescription | undefined {
+    return this.#jobs.get(jobId)?.description;
+  }
+
+  /** True: the worker may work on the task. */
+  claim(key: TaskKey, attempt: number, worker: PoolWorker): boolean {
+    if (worker.state === 'draining') return false;
+    return this.#jobs.get(key.jobId)?.trainer.board.claim(key, attempt, worker) ?? false;
+  }
+
+  release(key: TaskKey, worker: PoolWorker, failure: string | undefined): void {
+    const trainer = this.#jobs.get(key.jobId)?.trainer;
+    if (failure !== undefined) trainer?.taskFailed(key, worker.name, failure);
+    trainer?.board.release(key, worker.id);
+  }
+
+  evaluated(key: TaskKey, worker: PoolWorker, answer: EvaluationAnswer): OutcomeName {
+    const outcome = this.#jobs.get(key.jobId)?.trainer.takeEvaluation(key, worker.id, answer) ?? 'unknown_job';
+    if (outcome !== 'accepted') worker.noteRefusal(outcome);
+    else worker.accepted += 1;
+    return outcome;
+  }
+
+  workerGone(worker: PoolWorker): void {
+    for (const { trainer } of this.#jobs.values()) trainer.board.workerGone(worker.id);
+  }
+
+  workerChanged(): void {
+    // Tasks wait in the queue; a worker that comes takes them by itself.
+  }
+
+  #takePush(slice: number, report: PushReport, slices: SlicePool): void {
+    const trainer = this.#jobs.get(report.jobId)?.trainer;
+    if (trainer?.takePush(slice, report) === true) return;
+    if (report.type === 'push-refused') this.#workers.get(report.worker)?.noteRefusal(report.outcome);
+    if (report.type !== 'push-begun') return;
+    const detail = `Job ${report.jobId} has no open step.`;
+    slices.send(slice, { type: 'refuse', pushId: report.pushId, outcome: 'stale', detail });
+  }
+}

@@ -1,0 +1,185 @@
+// One job on one slice: stages contributions, sums them, and computes the slice's blocks of the next version.
+// Plain arithmetic on typed arrays; refuses to know gRPC, threads and which contribution wins.
+import { allFinite, firstNotFinite, sgdRange, sumOfSquares, updateStatisticsRange } from '#model/optimizer.js';
+import { type BlockRange, blocksOfSlice, blockTable, bytesOf, copyBlock } from '#proto/blocks.js';
+import { crc32c } from '#proto/crc32c.js';
+import { ArrayPool } from './array-pool.js';
+import type { RangeUpdate, SliceJob, StateArrays } from './messages.js';
+import { type Staged, type Sum, SumTree } from './sum-tree.js';
+
+/** A block and where its elements lie in the slice's own, gapless vectors. */
+interface OwnBlock {
+  readonly range: BlockRange;
+  readonly local: number;
+}
+
+export class JobSlice {
+  readonly job: SliceJob;
+  /** Blocks that this slice owns, in index order. */
+  readonly blocks: readonly BlockRange[];
+  readonly #own: readonly OwnBlock[];
+  readonly #localOf = new Map<number, number>();
+  readonly #parameterCount: number;
+  readonly #statisticCount: number;
+  readonly #buffers: StateArrays[] = [];
+  readonly #pool = new ArrayPool(8);
+  #tree: SumTree | undefined;
+
+  constructor(job: SliceJob, slice: number, slices: number) {
+    this.job = job;
+    this.blocks = blocksOfSlice(blockTable(job.parameterCount, job.statisticCount), slice, slices);
+    const counts = { parameters: 0, statistics: 0 };
+    this.#own = this.blocks.map((range) => {
+      const local = counts[range.region];
+      counts[range.region] += range.count;
+      this.#localOf.set(range.index, local);
+      return { range, local };
+    });
+    this.#parameterCount = counts.parameters;
+    this.#statisticCount = counts.statistics;
+  }
+
+  get gradientBytes(): 2 | 4 {
+    return this.job.wire === 'bfloat16' ? 2 : 4;
+  }
+
+  addBuffer(index: number, state: StateArrays): void {
+    this.#buffers[index] = state;
+  }
+
+  buffer(index: number): StateArrays {
+    const state = this.#buffers[index];
+    if (state === undefined) throw new RangeError(`Job ${this.job.jobId} has no state buffer ${index}.`);
+    return state;
+  }
+
+  /** A block of a version's parameters or statistics as bytes, in place. */
+  blockBytes(buffer: number, range: BlockRange): Uint8Array {
+    return bytesOf(this.buffer(buffer)[range.region], range);
+  }
+
+  /** CRC32C of each own block of a version. */
+  checksums(buffer: number): Float64Array {
+    return Float64Array.from(this.blocks, (range) => crc32c(this.blockBytes(buffer, range)));
+  }
+
+  /** Room for one contribution; give it back by `release` or hand it over by `add`. */
+  stage(): Staged {
+    const gradient =
+      this.job.wire === 'bfloat16' ? this.#pool.uint16(this.#parameterCount) : this.#pool.float32(this.#parameterCount);
+    return { gradient, statistics: this.#pool.float32(this.#statisticCount) };
+  }
+
+  release(staged: Staged): void {
+    this.#pool.give(staged.gradient);
+    this.#pool.give(staged.statistics);
+  }
+
+  /** Copies a block's bytes into a staged contribution. Returns the name of the first tensor that is not finite in it. */
+  receive(staged: Staged, range: BlockRange, data: Uint8Array): string | undefined {
+    const first = this.#localOf.get(range.index)!;
+    const array = range.region === 'parameters' ? staged.gradient : staged.statistics;
+    copyBlock(data, array, { first, count: range.count });
+    const end = first + range.count;
+    const at = array instanceof Uint16Array ? firstNotFiniteBfloat16(array, first, end) : firstNotFinite(array, first, end);
+    if (at < 0) return undefined;
+    return range.region === 'statistics' ? 'The batch statistics' : this.#tensorAt(range.first + at - first);
+  }
+
+  openStep(tasks: number): void {
+    this.closeStep();
+    this.#tree = new SumTree(tasks, this.#pool);
+  }
+
+  closeStep(): void {
+    this.#tree?.clear();
+    this.#tree = undefined;
+  }
+
+  /** Takes over an accepted contribution's buffers. */
+  add(task: number, staged: Staged): void {
+    if (this.#tree === undefined) throw new Error(`Job ${this.job.jobId} has no open step.`);
+    this.#tree.add(task, staged);
+  }
+
+  /** Squared gradient norm of each own parameter block (0 for statistics), in float64, and whether the sum is finite. */
+  summarise(): { values: Float64Array; finite: boolean } {
+    const { gradient, statistics } = this.#sum();
+    const values = Float64Array.from(this.#own, ({ range, local }) =>
+      range.region === 'parameters' ? sumOfSquares(gradient, local, local + range.count) : 0,
+    );
+    return { values, finite: values.every(Number.isFinite) && allFinite(statistics) };
+  }
+
+  /**
+   * Computes the own blocks of the next version from one buffer into another.
+   * @returns the CRC32C of each own block of the new version, and whether all that was written is finite
+   */
+  apply(update: RangeUpdate): { values: Float64Array; finite: boolean } {
+    const from = this.buffer(update.fromBuffer);
+    const to = this.buffer(update.toBuffer);
+    const { gradient, statistics } = this.#sum();
+    let finite = true;
+    for (const { range, local } of this.#own) {
+      if (range.region === 'statistics') {
+        const end = range.first + range.count;
+        finite =
+          updateStatisticsRange({
+            statistics: from.statistics.subarray(range.first, end),
+            batch: statistics.subarray(local, local + range.count),
+            outStatistics: to.statistics.subarray(range.first, end),
+            from: 0,
+            to: range.count,
+          }) && finite;
+      } else {
+        finite = this.#updateParameters(range, gradient.subarray(local, local + range.count), from, to, update) && finite;
+      }
+    }
+    return { values: this.checksums(update.toBuffer), finite };
+  }
+
+  #updateParameters(
+    range: BlockRange,
+    gradient: Float32Array,
+    from: StateArrays,
+    to: StateArrays,
+    update: RangeUpdate,
+  ): boolean {
+    const end = range.first + range.count;
+    const views = {
+      parameters: from.parameters.subarray(range.first, end),
+      momentum: from.momentum.subarray(range.first, end),
+      gradient,
+      outParameters: to.parameters.subarray(range.first, end),
+      outMomentum: to.momentum.subarray(range.first, end),
+      learningRate: update.learningRate,
+      momentumFactor: this.job.momentum,
+      nesterov: this.job.nesterov,
+      scale: update.gradientScale,
+    };
+    let finite = true;
+    for (const { from: first, to: last, weightDecay } of this.job.decayRanges) {
+      if (last <= range.first || first >= end) continue;
+      const part = { from: Math.max(first, range.first) - range.first, to: Math.min(last, end) - range.first };
+      finite = sgdRange({ ...views, ...part, weightDecay }) && finite;
+    }
+    return finite;
+  }
+
+  #tensorAt(element: number): string {
+    const tensor = this.job.tensors.find(({ offset, size }) => element >= offset && element < offset + size);
+    return tensor?.name ?? `element ${element}`;
+  }
+
+  #sum(): Sum {
+    const sum = this.#tree?.sum;
+    if (sum === undefined) throw new Error(`The step of job ${this.job.jobId} is not complete.`);
+    return sum;
+  }
+}
+
+/** bfloat16 is not finite when all exponent bits are set. Index of the first such element of [from, to), or -1. */
+function firstNotFiniteBfloat16(bits: Uint16Array, from: number, to: number): number {
+  for (let i = from; i < to; i += 1) if ((bits[i]! & 0x7f80) === 0x7f80) return i;
+  return -1;
+}

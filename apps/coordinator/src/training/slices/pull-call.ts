@@ -1,0 +1,54 @@
+// One PullParameters call on one slice: waits for the version, then streams the slice's blocks of it.
+// Refuses to know who pulls and why.
+import { type ServerWritableStream, status } from '@grpc/grpc-js';
+import { blockMessage } from '#proto/blocks.js';
+import type { PullParametersRequest, PullParametersResponse } from '#proto/generated/lockstep/v1/reducer.js';
+import { writeAll } from '#proto/streams.js';
+import { WireError } from '#proto/wire-error.js';
+import type { PublishedVersion } from './messages.js';
+import { VersionGoneError } from './published-versions.js';
+import type { JobOnSlice, Slice } from './slice.js';
+
+type Call = ServerWritableStream<PullParametersRequest, PullParametersResponse>;
+
+/** Longest time that a reader may take nothing, milliseconds. */
+const stallMs = 60_000;
+
+/** Serves a PullParameters call; the caller's deadline bounds the wait for the version. */
+export async function servePull(slice: Slice, call: Call): Promise<void> {
+  const { version: name, layoutHash } = call.request;
+  const gone = new AbortController();
+  call.on('cancelled', () => gone.abort());
+  const job = name === undefined ? undefined : slice.job(name.jobId);
+  if (name === undefined || job === undefined) {
+    return fail(call, status.NOT_FOUND, `Job ${name?.jobId ?? '(none)'} does not run here.`);
+  }
+  if (layoutHash !== job.slice.job.layoutHash) {
+    return fail(call, status.FAILED_PRECONDITION, `The worker's layout of the parameters is not that of job ${name.jobId}.`);
+  }
+  try {
+    const version = await job.versions.when(name.lineage, name.version, gone.signal);
+    const signal = AbortSignal.any([gone.signal, job.versions.readerSignal(version.buffer)]);
+    const site = { call: 'Reducer.PullParameters', peer: call.getPeer() };
+    await writeAll(call, messagesFor(job, version), site, { stallMs, signal });
+    call.end();
+  } catch (error) {
+    if (error instanceof VersionGoneError) fail(call, status.NOT_FOUND, error.message);
+    else if (error instanceof WireError) fail(call, status.ABORTED, error.message);
+    else throw error;
+  }
+}
+
+function* messagesFor(job: JobOnSlice, version: PublishedVersion): Generator<PullParametersResponse> {
+  const { jobId, lineage, version: number, checksum, buffer } = version;
+  const { blocks } = job.slice;
+  const name = { jobId, lineage, version: number, checksum };
+  yield { message: { $case: 'header', value: { version: name, blocks: blocks.length } } };
+  const state = job.slice.buffer(buffer);
+  for (const range of blocks) yield { message: { $case: 'block', value: blockMessage(state[range.region], range) } };
+  yield { message: { $case: 'end', value: {} } };
+}
+
+function fail(call: Call, code: status, details: string): void {
+  call.emit('error', { code, details });
+}

@@ -1,0 +1,268 @@
+// Hands out the tasks of one job: puts them in the queue, answers claims, and notices what got lost on the way.
+// Owns the open steps' task states; refuses to know what tasks compute and which contribution wins.
+import { entryId, type TaskEntry, type TaskKey, toWireKey } from '#proto/task-entry.js';
+import type { StepId, StepTasks, TaskAttempt } from './step-tasks.js';
+import type { QueuedEntry, TaskQueue } from './task-queue.js';
+import type { Logger } from '../log.js';
+import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
+
+/** A queued entry that nobody has claimed is looked for after this, milliseconds. */
+const lostAfterMs = 1000;
+/** A task that computes without progress is given to another after this many median task times, at least. */
+const leaseFactor = 10;
+const leaseAtLeastMs = 10_000;
+/** An idle worker gets a second copy of a task held for this many median task times. */
+const speculateFactor = 2;
+const speculateAtLeastMs = 1000;
+
+export interface OpenTasks {
+  readonly tasks: StepTasks;
+  /** What the queue carries for a task. */
+  readonly entryOf: (attempt: TaskAttempt) => TaskEntry;
+  /** Tasks of the next step, queued ahead so that workers prepare their images. */
+  lookAhead: boolean;
+}
+
+export interface TaskBoardOptions {
+  readonly jobId: string;
+  /** The job's own priority; higher is served first. */
+  readonly priority: number;
+  readonly classId: string | undefined;
+  readonly speculation: boolean;
+  readonly queue: TaskQueue;
+  readonly workers: WorkerRegistry;
+  readonly log: Logger;
+  readonly now?: () => number;
+}
+
+export class TaskBoard {
+  readonly #options: TaskBoardOptions;
+  readonly #now: () => number;
+  readonly #open = new Map<string, OpenTasks>();
+  /** Entries that the last pass saw with a worker, unclaimed. */
+  #activeUnclaimed = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+  #passing = false;
+  #queueProblem: string | undefined;
+
+  constructor(options: TaskBoardOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => void this.reconcile(), lostAfterMs).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    for (const { tasks } of [...this.#open.values()]) this.close(tasks.id);
+  }
+
+  /** Why tasks do not get into the queue, when they do not. */
+  get queueProblem(): string | undefined {
+    return this.#queueProblem;
+  }
+
+  /** Queues a step's tasks, in index order. */
+  async open(open: OpenTasks): Promise<void> {
+    this.#open.set(nameOf(open.tasks.id), open);
+    await this.#queueOpen();
+  }
+
+  /** Forgets a step. Workers that hold tasks of it are told to stop. */
+  close(id: StepId): void {
+    const name = nameOf(id);
+    const open = this.#open.get(name);
+    if (open === undefined) return;
+    this.#open.delete(name);
+    const entries: string[] = [];
+    for (let task = 0; task < open.tasks.count; task += 1) {
+      for (const claim of open.tasks.claimsOf(task)) this.#cancel(claim.worker, { ...id, task }, claim.attempt);
+    }
+    for (const { task, attempt } of open.tasks.queuedSince(Number.POSITIVE_INFINITY)) {
+      entries.push(entryId({ ...id, task }, attempt));
+    }
+    // Should it fail: the entries that are left get a `skip` when a worker claims them.
+    this.#options.queue.remove(entries).catch((error: Error) => this.#noteQueue(error));
+  }
+
+  find(key: StepId): StepTasks | undefined {
+    return this.#open.get(nameOf(key))?.tasks;
+  }
+
+  /** The answer to a worker's claim. */
+  claim(key: TaskKey, attempt: number, worker: PoolWorker): boolean {
+    const decision = this.find(key)?.claim(key.task, attempt, worker.id, this.#now());
+    return decision === 'go';
+  }
+
+  /** A worker hands a task back, or lost it. */
+  release(key: TaskKey, worker: string): void {
+    if (this.find(key)?.release(key.task, worker) === true) this.#reopened();
+  }
+
+  /** A contribution to this task was accepted: other holders of it may stop. */
+  accepted(key: TaskKey, from: string): void {
+    for (const claim of this.find(key)?.claimsOf(key.task) ?? []) {
+      if (claim.worker !== from) this.#cancel(claim.worker, key, claim.attempt);
+    }
+  }
+
+  workerGone(worker: string): void {
+    let reopened = false;
+    for (const { tasks } of this.#open.values()) reopened = tasks.releaseAll(worker).length > 0 || reopened;
+    if (reopened) this.#reopened();
+  }
+
+  /** Names of the workers that hold tasks. */
+  holders(): string[] {
+    return [...new Set([...this.#open.values()].flatMap(({ tasks }) => tasks.holders()))];
+  }
+
+  /** One pass: opens what hung workers hold and what the queue lost, and queues all that is open. */
+  async reconcile(): Promise<void> {
+    if (this.#passing) return;
+    this.#passing = true;
+    try {
+      this.#expireLeases();
+      await this.#findLost();
+      await this.#queueOpen();
+      await this.#speculate();
+    } catch (error) {
+      this.#noteQueue(error as Error);
+    } finally {
+      this.#passing = false;
+    }
+  }
+
+  #reopened(): void {
+    void this.#queueOpen().then(() => {
+      const [lowest] = this.#sorted();
+      if (lowest !== undefined) this.#makeRoom(lowest.tasks.queuedSince(this.#now()).length);
+    });
+  }
+
+  /** Lowest steps first; within a step by index. */
+  async #queueOpen(): Promise<void> {
+    const now = this.#now();
+    const taken = this.#sorted().map((open) => ({ open, attempts: open.tasks.takeOpen(now) }));
+    const entries: QueuedEntry[] = taken.flatMap(({ open, attempts }) =>
+      attempts.map((attempt) => ({ entry: open.entryOf(attempt), priority: this.#priorityOf(open) })),
+    );
+    if (entries.length === 0) return;
+    try {
+      await this.#options.queue.put(entries);
+      this.#queueProblem = undefined;
+    } catch (error) {
+      this.#noteQueue(error as Error);
+      for (const { open, attempts } of taken) for (const { task, attempt } of attempts) open.tasks.lost(task, attempt);
+    }
+  }
+
+  /** Entries that are neither waiting in the queue nor claimed are lost. */
+  async #findLost(): Promise<void> {
+    const before = this.#now() - lostAfterMs;
+    const active = new Set<string>();
+    for (const { tasks } of this.#sorted()) {
+      for (const { task, attempt } of tasks.queuedSince(before)) {
+        const id = entryId({ ...tasks.id, task }, attempt);
+        const place = await this.#options.queue.placeOf(id);
+        if (place === 'active') active.add(id);
+        const lost = place === 'nowhere' || (place === 'active' && this.#activeUnclaimed.has(id));
+        if (lost && tasks.lost(task, attempt)) this.#options.log.warn({ entry: id, place }, 'The queue lost a task; it is queued again.');
+      }
+    }
+    this.#activeUnclaimed = active;
+    this.#queueProblem = undefined;
+  }
+
+  #expireLeases(): void {
+    const now = this.#now();
+    for (const worker of this.#workers()) {
+      const lease = Math.max(leaseAtLeastMs, leaseFactor * medianMs(worker));
+      const silent = now - worker.heartbeatAt > leaseAtLeastMs;
+      const stuck = worker.heartbeat.computing !== null && now - worker.progressAt > lease;
+      if (!silent && !stuck) continue;
+      let held = 0;
+      for (const { tasks } of this.#open.values()) held += tasks.releaseAll(worker.id).length;
+      if (worker.state !== 'hung') {
+        worker.state = 'hung';
+        this.#options.workers.changed(worker);
+        const why = silent ? 'sent no heartbeat' : `made no progress on ${worker.heartbeat.computing}`;
+        this.#options.log.warn({ worker: worker.name, tasks: held }, `Worker ${worker.name} ${why}; its tasks go to others.`);
+      }
+    }
+  }
+
+  /**
+   * Workers that only wait for a later version, at most `wanted` of them, give one such task back, so that they can take
+   * one of the lowest step.
+   */
+  #makeRoom(wanted: number): void {
+    const [lowest, ...later] = this.#sorted();
+    const waiting = this.#workers().filter((worker) => lowest?.tasks.heldBy(worker.id).length === 0);
+    for (const worker of waiting.slice(0, wanted)) {
+      for (const { tasks } of later) {
+        const task = tasks.heldBy(worker.id).at(-1);
+        if (task === undefined) continue;
+        const { attempt } = tasks.claimsOf(task).find((claim) => claim.worker === worker.id)!;
+        worker.send?.({ $case: 'yieldTask', value: { key: toWireKey({ ...tasks.id, task }), attempt } });
+        break;
+      }
+    }
+  }
+
+  /** Near a step's end idle workers get second copies of the tasks that take longest. */
+  async #speculate(): Promise<void> {
+    const [lowest] = this.#sorted();
+    if (!this.#options.speculation || lowest === undefined) return;
+    const { tasks } = lowest;
+    if (tasks.queuedSince(Number.POSITIVE_INFINITY).length > 0) return;
+    const workers = this.#workers();
+    const idle = workers.filter((worker) => worker.state === 'active' && tasks.heldBy(worker.id).length === 0).length;
+    const slowest = Math.max(...workers.map(medianMs));
+    if (idle === 0 || !(slowest > 0)) return;
+    const overdue = this.#now() - Math.max(speculateAtLeastMs, speculateFactor * slowest);
+    const copies: QueuedEntry[] = [];
+    for (let task = 0; task < tasks.count && copies.length < idle; task += 1) {
+      const [claim] = tasks.claimsOf(task);
+      const attempt = claim !== undefined && claim.since <= overdue ? tasks.speculate(task) : undefined;
+      if (attempt !== undefined) copies.push({ entry: lowest.entryOf(attempt), priority: this.#priorityOf(lowest) });
+    }
+    await this.#options.queue.put(copies);
+    this.#makeRoom(copies.length);
+  }
+
+  #cancel(worker: string, key: TaskKey, attempt: number): void {
+    this.#options.workers.get(worker)?.send?.({ $case: 'cancelTask', value: { key: toWireKey(key), attempt } });
+  }
+
+  #workers(): PoolWorker[] {
+    return this.#options.workers.connected(this.#options.classId);
+  }
+
+  #sorted(): OpenTasks[] {
+    return [...this.#open.values()].toSorted((a, b) => a.tasks.id.step - b.tasks.id.step);
+  }
+
+  #priorityOf(open: OpenTasks): number {
+    return 1 + 2 * (1000 - this.#options.priority) + (open.lookAhead ? 1 : 0);
+  }
+
+  #noteQueue(error: Error): void {
+    const problem = `The task queue cannot be used: ${error.message}`;
+    if (problem !== this.#queueProblem) this.#options.log.warn(problem);
+    this.#queueProblem = problem;
+  }
+}
+
+function nameOf(id: StepId): string {
+  return `${id.kind}-${id.lineage}-${id.step}-${id.round}`;
+}
+
+/** Median time that a worker's tasks took, milliseconds; 0 before the first. */
+function medianMs(worker: PoolWorker): number {
+  const times = worker.taskTimes.map(({ seconds }) => seconds).toSorted((a, b) => a - b);
+  return 1000 * (times[Math.floor(times.length / 2)] ?? 0);
+}

@@ -1,0 +1,77 @@
+// What a trainer needs to know of a job, what it tells of its progress, and how it ends. Types, and the errors that end it.
+import type { Dataset } from '#model/datasets/dataset.js';
+import type { JobSpec } from '#model/job-spec.js';
+import type { ParameterLayout } from '#model/parameters.js';
+import type { Logger } from '../log.js';
+import type { CheckpointStore } from '../checkpoints/checkpoint-store.js';
+import type { MetricsSink } from '../telemetry/job-metrics.js';
+import type { WorkerRegistry } from '../workers/worker-registry.js';
+import type { SlicePool } from './slices/slice-pool.js';
+import type { TaskQueue } from './task-queue.js';
+
+export interface TrainingJob {
+  readonly id: string;
+  readonly spec: JobSpec;
+  /** One above that of the run before: what workers still hold of that one is stale. */
+  readonly lineage: number;
+  readonly layout: ParameterLayout;
+  readonly dataset: Dataset;
+  readonly ledgerPath: string;
+  readonly checkpointFolder: string;
+  /** Of Lockstep, Node and TensorFlow, for the manifest. */
+  readonly versions: Readonly<Record<string, string>>;
+  /** Class that the job is pinned to; undefined when any worker may contribute. */
+  readonly classId: string | undefined;
+  /** For people and the manifest. */
+  readonly numericsClass: string;
+}
+
+export interface TrainingServices {
+  readonly slices: SlicePool;
+  readonly queue: TaskQueue;
+  readonly workers: WorkerRegistry;
+  readonly checkpoints: CheckpointStore;
+  readonly metrics: MetricsSink;
+  readonly log: Logger;
+  /** Told whenever `progress` changed. */
+  readonly onProgress: () => void;
+}
+
+export interface EvaluationResult {
+  readonly step: number;
+  /** Mean over the test images, nats. */
+  readonly loss: number;
+  readonly top1: number;
+  readonly top5: number;
+}
+
+/** What a trainer has reached; rates and hashes are null until there is one. */
+export interface TrainingProgress {
+  step: number;
+  readonly totalSteps: number;
+  epoch: number;
+  loss: number | null;
+  top1: number | null;
+  test: EvaluationResult | null;
+  imagesPerSecond: number | null;
+  etaSeconds: number | null;
+  workers: readonly string[];
+  checkpoint: {
+    readonly step: number;
+    readonly path: string;
+    readonly parametersSha256: string;
+    readonly stateSha256: string;
+  } | null;
+  /** Set while an evaluation goes on. */
+  evaluating: boolean;
+}
+
+/** Training cannot go on until a person has looked: the job pauses, with this message as its reason. */
+export class TrainingPausedError extends Error {
+  override readonly name = 'TrainingPausedError';
+}
+
+/** Training cannot go on at all: the job fails, with this message as its error. */
+export class TrainingFailedError extends Error {
+  override readonly name = 'TrainingFailedError';
+}

@@ -1,0 +1,49 @@
+// The thread that TensorFlow lives in: takes requests, answers them one after the other.
+// Refuses to know networks, queues and the coordinator; a TensorFlow call may block this thread for seconds.
+import { parentPort, workerData } from 'node:worker_threads';
+import { tensorFlowIdentity } from '#model/tensorflow/addon.js';
+import { liveTensors } from '#model/tensorflow/tensor.js';
+import type { ComputeThreadData, ComputeTotals, FromCompute, ToCompute } from './compute-protocol.js';
+import { ComputeAborted, Computer } from './computer.js';
+import { messageOf } from './withdrawal.js';
+
+const port = parentPort;
+if (port === null) throw new Error('compute-thread.js is started by compute-client.js, not by hand.');
+const { control } = workerData as ComputeThreadData;
+const say = (message: FromCompute): void => port.postMessage(message);
+
+try {
+  const { version, device } = tensorFlowIdentity();
+  const computer = new Computer({
+    control,
+    onProgress: () => say({ type: 'progress' }),
+    countTensors: liveTensors,
+  });
+  port.on('message', (message: ToCompute) => handle(computer, message));
+  say({ type: 'ready', facts: { tensorflowVersion: version, deviceKind: device === 'gpu' ? 'cuda' : 'cpu' } });
+} catch (error) {
+  say({ type: 'unusable', message: messageOf(error) });
+  port.close();
+}
+
+function handle(computer: Computer, message: ToCompute): void {
+  switch (message.type) {
+    case 'train':
+      return answer(message.id, () => computer.train(message.id, message.request));
+    case 'evaluate':
+      return answer(message.id, () => computer.evaluate(message.id, message.request));
+    case 'end-job':
+      return computer.endJob(message.jobId);
+    case 'stop':
+      computer.dispose();
+      port?.close();
+  }
+}
+
+function answer(id: number, compute: () => ComputeTotals): void {
+  try {
+    say({ type: 'done', id, totals: compute() });
+  } catch (error) {
+    say({ type: 'failed', id, message: messageOf(error), aborted: error instanceof ComputeAborted });
+  }
+}

@@ -1,0 +1,114 @@
+// The one reader of the environment in the worker: names, defaults, limits, and which settings TensorFlow gets.
+// Refuses to know what the values are used for.
+import { hostname } from 'node:os';
+import { z } from 'zod';
+
+const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+
+const address = z.string().regex(/^[^\s:/]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$/, 'must be host:port');
+const wholeNumber = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, 'must be a whole number')
+    .transform(Number)
+    .pipe(z.number().min(least, `must be ${least} or more`).max(most, `must be ${most} or less`));
+
+const environment = z.object({
+  LOCKSTEP_COORDINATOR: address.default('127.0.0.1:50051'),
+  REDIS_URL: z
+    .string()
+    .regex(/^(rediss?|unix):\/\/.+|^\/.+/, 'must be a URL such as redis://127.0.0.1:6379')
+    .default('redis://127.0.0.1:6379'),
+  LOCKSTEP_THREADS: wholeNumber(1, 1024).default(1),
+  LOCKSTEP_GRACE_MS: wholeNumber(0, 3_600_000).default(8_000),
+  LOCKSTEP_WORKER_TOKEN: z.string().min(1).optional(),
+  LOCKSTEP_WORKER_NAME: z
+    .string()
+    .regex(/^[\w.-]{1,64}$/, "must be 1 to 64 letters, digits, '.', '_' or '-'")
+    .optional(),
+  LOCKSTEP_TLS_CA: z.string().min(1).optional(),
+  LOCKSTEP_TLS_CERT: z.string().min(1).optional(),
+  LOCKSTEP_TLS_KEY: z.string().min(1).optional(),
+  LOCKSTEP_LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
+  LOCKSTEP_EXIT_WITH_PARENT: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
+});
+
+export interface WorkerConfig {
+  /** host:port of the coordinator's control port. @default '127.0.0.1:50051' */
+  readonly coordinator: string;
+  /** @default 'redis://127.0.0.1:6379' */
+  readonly redisUrl: string;
+  /** TensorFlow threads; part of the numerics class. @default 1 */
+  readonly threads: number;
+  /** How long a termination may take, milliseconds. @default 8000 */
+  readonly graceMs: number;
+  /** Secret that the coordinator asks of workers. */
+  readonly token: string | undefined;
+  /** Name for people. @default host name and process id */
+  readonly name: string;
+  /** Files in PEM form; with `ca` the connection is encrypted, with `cert` and `key` the worker shows who it is. */
+  readonly tls: { readonly ca: string; readonly cert: string | undefined; readonly key: string | undefined } | undefined;
+  /** @default 'info' */
+  readonly logLevel: (typeof logLevels)[number];
+  /** Stop at once when the standard input ends. @default false */
+  readonly exitWithParent: boolean;
+}
+
+/** What is wrong with the environment: a sentence per variable, never its value. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** Reads and checks the environment. Empty variables count as absent. Throws `ConfigError` that lists all problems. */
+export function loadConfig(env: NodeJS.ProcessEnv): WorkerConfig {
+  const present = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+  const result = environment.safeParse(present);
+  const problems = result.success
+    ? []
+    : result.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
+  const pem = (name: string) => present[name] !== undefined;
+  if (pem('LOCKSTEP_TLS_CERT') !== pem('LOCKSTEP_TLS_KEY')) {
+    problems.push('LOCKSTEP_TLS_CERT and LOCKSTEP_TLS_KEY must be set together');
+  }
+  if (pem('LOCKSTEP_TLS_CERT') && !pem('LOCKSTEP_TLS_CA')) {
+    problems.push('LOCKSTEP_TLS_CA must be set where LOCKSTEP_TLS_CERT is');
+  }
+  if (!result.success || problems.length > 0) {
+    throw new ConfigError(`The worker cannot start: ${problems.join('; ')}.`);
+  }
+  const values = result.data;
+  return {
+    coordinator: values.LOCKSTEP_COORDINATOR,
+    redisUrl: values.REDIS_URL,
+    threads: values.LOCKSTEP_THREADS,
+    graceMs: values.LOCKSTEP_GRACE_MS,
+    token: values.LOCKSTEP_WORKER_TOKEN,
+    name: values.LOCKSTEP_WORKER_NAME ?? `${hostname()}-${process.pid}`,
+    tls:
+      values.LOCKSTEP_TLS_CA === undefined
+        ? undefined
+        : { ca: values.LOCKSTEP_TLS_CA, cert: values.LOCKSTEP_TLS_CERT, key: values.LOCKSTEP_TLS_KEY },
+    logLevel: values.LOCKSTEP_LOG_LEVEL,
+    exitWithParent: values.LOCKSTEP_EXIT_WITH_PARENT === '1',
+  };
+}
+
+/**
+ * Settings of TensorFlow, which reads them from the process when its library loads. Those that change kernels are fixed,
+ * whatever the user's environment says, so that workers of one class stay one class.
+ */
+export function tensorflowEnvironment(threads: number): Record<string, string> {
+  return { ...kernelFlags, TF_NUM_INTRAOP_THREADS: String(threads), ...quiet };
+}
+
+/** The settings that change the bits, apart from the number of threads. */
+export const kernelFlags: Readonly<Record<string, string>> = {
+  TF_DETERMINISTIC_OPS: '1',
+  TF_ENABLE_ONEDNN_OPTS: '1',
+};
+
+const quiet = {
+  TF_NUM_INTEROP_THREADS: '1',
+  TF_FORCE_GPU_ALLOW_GROWTH: 'true',
+  TF_CPP_MIN_LOG_LEVEL: '2',
+} as const;

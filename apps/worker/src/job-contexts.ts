@@ -1,0 +1,93 @@
+// What is known of each job: its spec, layout and dataset; asked for once, checked against what this worker makes of it.
+// Refuses to know tasks and parameters.
+import { type Dataset, openDataset } from '#model/datasets/dataset.js';
+import { type JobSpec, resolveJobSpec } from '#model/job-spec.js';
+import { layoutOf, type ParameterLayout } from '#model/parameters.js';
+import { unaryCall } from '#proto/calls.js';
+import type { DescribeJobResponse } from '#proto/generated/lockstep/v1/pool.js';
+import type { PoolCaller } from './pool-caller.js';
+import { messageOf, TaskFailure } from './withdrawal.js';
+
+export interface JobContext {
+  readonly jobId: string;
+  readonly spec: JobSpec;
+  readonly layout: ParameterLayout;
+  readonly dataset: Dataset;
+}
+
+/** Jobs kept open; the one used longest ago is closed first. More than run on a worker at one time. */
+const keptJobs = 3;
+const describeDeadlineMs = 10_000;
+
+export class JobContexts {
+  readonly #pool: PoolCaller;
+  /** In order of last use. */
+  readonly #contexts = new Map<string, Promise<JobContext>>();
+
+  constructor(pool: PoolCaller) {
+    this.#pool = pool;
+  }
+
+  /** Rejects with `TaskFailure` where this worker cannot serve the job; the next task asks anew. */
+  async of(jobId: string): Promise<JobContext> {
+    const context = this.#contexts.get(jobId) ?? this.#open(jobId);
+    this.#contexts.delete(jobId);
+    this.#contexts.set(jobId, context);
+    for (const oldest of this.#contexts.keys()) {
+      if (this.#contexts.size <= keptJobs) break;
+      this.endJob(oldest);
+    }
+    try {
+      return await context;
+    } catch (error) {
+      if (this.#contexts.get(jobId) === context) this.#contexts.delete(jobId);
+      throw error;
+    }
+  }
+
+  /** Forgets the job and closes its dataset. */
+  endJob(jobId: string): void {
+    const context = this.#contexts.get(jobId);
+    this.#contexts.delete(jobId);
+    // A context that failed has nothing to close, and whoever asked for it knows.
+    void context?.then(({ dataset }) => dataset.close()).catch(() => undefined);
+  }
+
+  close(): void {
+    for (const jobId of [...this.#contexts.keys()]) this.endJob(jobId);
+  }
+
+  async #open(jobId: string): Promise<JobContext> {
+    try {
+      const site = { call: 'Pool.DescribeJob', peer: this.#pool.address, task: `job ${jobId}` };
+      const { client, metadata } = this.#pool;
+      const answer = await unaryCall<DescribeJobResponse>(site, { deadlineMs: describeDeadlineMs }, (options, done) =>
+        client.describeJob({ jobId }, metadata, options, done),
+      );
+      return await contextOf(jobId, answer);
+    } catch (error) {
+      if (error instanceof TaskFailure) throw error;
+      throw new TaskFailure('failed', `Job ${jobId} cannot be opened: ${messageOf(error)}`, { cause: error });
+    }
+  }
+}
+
+async function contextOf(jobId: string, answer: DescribeJobResponse): Promise<JobContext> {
+  const spec = resolveJobSpec(JSON.parse(answer.specJson));
+  const layout = layoutOf(spec.model);
+  if (layout.hash !== answer.layoutHash) {
+    throw new TaskFailure(
+      'failed',
+      `This worker lays out ${spec.model.architecture} in another way than the coordinator (hash ${layout.hash} instead of ${answer.layoutHash}): both must run the same version of Lockstep.`,
+    );
+  }
+  const dataset = await openDataset(spec.dataset, answer.datasetLocation);
+  if (dataset.indexHash !== answer.datasetHash) {
+    await dataset.close();
+    throw new TaskFailure(
+      'failed',
+      `The dataset at ${answer.datasetLocation} is not the coordinator's (hash ${dataset.indexHash} instead of ${answer.datasetHash}).`,
+    );
+  }
+  return { jobId, spec, layout, dataset };
+}

@@ -1,0 +1,124 @@
+// One registration's worth of everything: session, queue, slices and pipeline, from joining to the session's end.
+// Refuses to know how one comes to be registered and what happens afterwards.
+import type { Logger } from 'pino';
+import type { RegisterResponse } from '#proto/generated/lockstep/v1/pool.js';
+import type { TaskEntry } from '#proto/task-entry.js';
+import type { Compute } from './compute-client.js';
+import { JobContexts } from './job-contexts.js';
+import { ParameterCache } from './parameters.js';
+import { Pipeline } from './pipeline.js';
+import { type Access, type PoolCaller, Slices } from './pool-caller.js';
+import { Session } from './session.js';
+import { type PreparedTask, TaskStages } from './task-stages.js';
+import { settlesWithin } from './withdrawal.js';
+
+/** Where tasks come from; queue.ts has the real one. */
+export interface TaskSource {
+  pause(): void;
+  stop(deadlineMs: number): Promise<void>;
+}
+
+export type OpenQueue = (queue: {
+  readonly name: string;
+  readonly prefix: string;
+  readonly handle: (task: TaskEntry) => Promise<void>;
+}) => TaskSource;
+
+export interface MembershipOptions {
+  readonly registration: RegisterResponse;
+  readonly pool: PoolCaller;
+  readonly access: Access;
+  readonly openQueue: OpenQueue;
+  readonly compute: Compute & { readonly progress: number; readonly tensors: number };
+  readonly log: Logger;
+  /** The coordinator wants this worker to finish. */
+  readonly onDrain: () => void;
+}
+
+const queueStopMs = 2_000;
+/** Parts of a farewell: it has to fit what the grace period leaves. */
+const hastyQueueStopMs = 200;
+const sessionCloseMs = 200;
+/** The compute thread lets go of a task between two gradients; this long without means that it hangs. */
+const letGoMs = 60_000;
+
+export class Membership {
+  readonly #slices: Slices;
+  readonly #jobs: JobContexts;
+  readonly #parameters: ParameterCache;
+  readonly #stages: TaskStages;
+  readonly #pipeline: Pipeline<PreparedTask>;
+  readonly #session: Session;
+  readonly #queue: TaskSource;
+  #leaving = false;
+
+  constructor({ registration, pool, access, openQueue, compute, log, onDrain }: MembershipOptions) {
+    this.#slices = new Slices(registration.reducerAddresses, access);
+    this.#jobs = new JobContexts(pool);
+    this.#parameters = new ParameterCache(this.#slices);
+    this.#stages = new TaskStages({
+      workerId: registration.workerId,
+      pool,
+      slices: this.#slices,
+      jobs: this.#jobs,
+      parameters: this.#parameters,
+      compute,
+      log,
+      release: (task, reason, detail) => this.#session.release(task, reason, detail),
+    });
+    this.#pipeline = new Pipeline(this.#stages);
+    this.#session = new Session(pool, registration.workerId, registration.heartbeatIntervalMs, {
+      vitals: () => ({
+        progress: compute.progress,
+        computing: this.#pipeline.computing?.key,
+        residentBytes: process.memoryUsage.rss(),
+        tensors: compute.tensors,
+      }),
+      onCancel: (id) => this.#pipeline.cancel(id),
+      onYield: (id) => this.#pipeline.yield(id),
+      onDrain,
+      onEndJob: (jobId) => {
+        this.#parameters.endJob(jobId);
+        this.#jobs.endJob(jobId);
+        compute.endJob(jobId);
+      },
+    });
+    this.#queue = openQueue({
+      name: registration.queueName,
+      prefix: registration.queuePrefix,
+      handle: (task) => this.#take(task),
+    });
+  }
+
+  /** Resolves with the cause when the session is over and what hung on it is stopped. Rejects when computing hangs. */
+  async over(): Promise<string> {
+    const cause = await this.#session.ended;
+    // The coordinator has opened all claims again.
+    this.#queue.pause();
+    this.#pipeline.withdrawAll(undefined);
+    this.#parameters.close();
+    await this.#queue.stop(this.#leaving ? hastyQueueStopMs : queueStopMs);
+    // Who leaves for good need not wait for a kernel that computes what nobody wants.
+    if (!this.#leaving && !(await settlesWithin(this.#pipeline.settled(), letGoMs))) {
+      throw new Error(`The compute thread does not let go of its task for ${letGoMs / 1000} s.`);
+    }
+    this.#jobs.close();
+    this.#slices.close();
+    return cause;
+  }
+
+  /** Takes nothing new, finishes what computes if that fits `graceMs`, hands everything else back, ends the session. */
+  async leave(graceMs: number): Promise<void> {
+    this.#leaving = true;
+    this.#queue.pause();
+    this.#pipeline.drain();
+    const remainingMs = this.#stages.remainingMs ?? 0;
+    const fits = remainingMs <= graceMs && (await settlesWithin(this.#pipeline.settled(), graceMs));
+    if (!fits) this.#pipeline.withdrawAll('draining');
+    await this.#session.close(sessionCloseMs);
+  }
+
+  async #take(task: TaskEntry): Promise<void> {
+    if (await this.#session.claim(task)) await this.#pipeline.run(task);
+  }
+}

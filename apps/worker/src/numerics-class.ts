@@ -1,0 +1,62 @@
+// Says which numerics class this worker belongs to: everything on this machine that the bits of a gradient depend on.
+// Refuses to know jobs; the precision belongs to the class too, but is the job's to say.
+import { readFileSync } from 'node:fs';
+import type { NumericsClass } from '#proto/generated/lockstep/v1/pool.js';
+import type { ComputeFacts } from './compute-protocol.js';
+import { packageVersion } from './package-version.js';
+
+/** Extensions that TensorFlow, Eigen and oneDNN choose kernels by, as Linux names them. */
+const dispatchedExtensions = new Set([
+  'sse4_2',
+  'avx',
+  'avx2',
+  'fma',
+  'f16c',
+  'avx_vnni',
+  'avx_vnni_int8',
+  'avx_ne_convert',
+  'avx512f',
+  'avx512bw',
+  'avx512cd',
+  'avx512dq',
+  'avx512vl',
+  'avx512_vnni',
+  'avx512_bf16',
+  'avx512_fp16',
+  'amx_tile',
+  'amx_int8',
+  'amx_bf16',
+  'amx_fp16',
+]);
+
+/** Model name and extensions of the first processor in the text of /proc/cpuinfo. */
+export function processorOf(cpuinfo: string): { readonly model: string; readonly extensions: readonly string[] } {
+  const field = (name: string) => new RegExp(`^${name}\\s*:\\s*(.*)$`, 'm').exec(cpuinfo)?.[1]?.trim() ?? '';
+  const extensions = field('flags')
+    .split(/\s+/)
+    .filter((flag) => dispatchedExtensions.has(flag));
+  return { model: field('model name') || 'unknown', extensions: extensions.sort() };
+}
+
+/** The class, from what the compute thread found and `flags`, the settings of TensorFlow that change kernels. */
+export function numericsClassOf(
+  facts: ComputeFacts,
+  flags: Readonly<Record<string, string>>,
+  threads: number,
+  cpuinfo: string = readFileSync('/proc/cpuinfo', 'utf8'),
+): NumericsClass {
+  const processor = processorOf(cpuinfo);
+  return {
+    tensorflowVersion: facts.tensorflowVersion,
+    flags: Object.entries(flags)
+      .map(([name, value]) => `${name}=${value}`)
+      .sort()
+      .join(' '),
+    deviceKind: facts.deviceKind,
+    deviceModel: processor.model,
+    // Host-side work of a GPU worker has no part in gradients.
+    instructionSet: facts.deviceKind === 'cpu' ? processor.extensions.join(',') : '',
+    threads,
+    imageLibrary: `sharp ${packageVersion('sharp')}`,
+  };
+}

@@ -1,0 +1,246 @@
+// Versions of parameters on this worker: pulled once from all slices, checked, kept in shared memory while they are of use.
+// Refuses to know who computes with them.
+import { status } from '@grpc/grpc-js';
+import { BlockCollector } from '#proto/block-collector.js';
+import { blocksOfSlice, blockTable, copyBlock, versionChecksum } from '#proto/blocks.js';
+import { pullStream } from '#proto/calls.js';
+import type { VersionName } from '#proto/generated/lockstep/v1/reducer.js';
+import { WireError } from '#proto/wire-error.js';
+import type { SliceCaller, Slices } from './pool-caller.js';
+import { delay, messageOf, TaskFailure, unlessAborted } from './withdrawal.js';
+
+/** A version to pull: its number and the sizes that it must have. */
+export interface VersionRequest {
+  readonly jobId: string;
+  readonly lineage: number;
+  readonly version: number;
+  readonly layoutHash: string;
+  readonly parameterCount: number;
+  readonly statisticCount: number;
+}
+
+/** A version that may be read until `release`, which is idempotent. */
+export interface ParameterLease {
+  readonly name: VersionName;
+  /** Unique to this filling of the memory. */
+  readonly key: string;
+  readonly parameters: Float32Array;
+  readonly statistics: Float32Array;
+  release(): void;
+}
+
+/** One call of the long poll: the server waits this long for the version to exist; then it is asked again. */
+const pullDeadlineMs = 120_000;
+/** How often a pull that failed on the way is tried again. */
+const pullAttempts = 4;
+const firstPauseMs = 100;
+/** Versions kept: the one that computes and the one being prepared. */
+const keptVersions = 2;
+
+interface Memory {
+  readonly parameters: Float32Array;
+  readonly statistics: Float32Array;
+}
+
+interface Entry {
+  readonly id: string;
+  readonly jobId: string;
+  readonly key: string;
+  readonly memory: Memory;
+  readonly abort: AbortController;
+  name: Promise<VersionName>;
+  pulled: boolean;
+  users: number;
+}
+
+export class ParameterCache {
+  readonly #slices: Slices;
+  /** In order of last use. */
+  readonly #entries = new Map<string, Entry>();
+  #fillings = 0;
+
+  constructor(slices: Slices) {
+    this.#slices = slices;
+  }
+
+  /**
+   * The version, pulled if it is not here; waits until it exists. Tasks of one version share a pull. Rejects with
+   * `TaskFailure` ('no-parameters') where it cannot be had, with the signal's reason when it aborts first.
+   */
+  async acquire(request: VersionRequest, signal: AbortSignal): Promise<ParameterLease> {
+    signal.throwIfAborted();
+    const id = `${request.jobId}/${request.lineage}/${request.version}`;
+    const entry = this.#entries.get(id) ?? this.#begin(id, request);
+    this.#entries.delete(id);
+    this.#entries.set(id, entry);
+    entry.users += 1;
+    let leased = true;
+    const release = (): void => {
+      if (leased) this.#leave(entry);
+      leased = false;
+    };
+    try {
+      const name = await unlessAborted(entry.name, signal);
+      return { name, key: entry.key, ...entry.memory, release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  /** Forgets a job's versions; one in use goes when it is released. */
+  endJob(jobId: string): void {
+    for (const entry of this.#entries.values()) if (entry.jobId === jobId) this.#forget(entry);
+  }
+
+  /** Ends all pulls and forgets everything. */
+  close(): void {
+    for (const entry of this.#entries.values()) this.#forget(entry);
+  }
+
+  #begin(id: string, request: VersionRequest): Entry {
+    const abort = new AbortController();
+    const memory = this.#memoryFor(request);
+    const entry: Entry = {
+      id,
+      jobId: request.jobId,
+      key: `${id}#${(this.#fillings += 1)}`,
+      memory,
+      abort,
+      name: pullVersion(this.#slices, request, memory, abort.signal),
+      pulled: false,
+      users: 0,
+    };
+    entry.name.then(
+      () => (entry.pulled = true),
+      // Whoever waits hears of it; the next task starts a new pull.
+      () => this.#forget(entry),
+    );
+    return entry;
+  }
+
+  /** The memory of the version used longest ago, where it has the right size and nobody can write or read it any more. */
+  #memoryFor({ parameterCount, statisticCount }: VersionRequest): Memory {
+    const spare = [...this.#entries.values()].filter((entry) => entry.users === 0);
+    let reusable: Memory | undefined;
+    for (const entry of spare) {
+      if (this.#entries.size < keptVersions) break;
+      this.#forget(entry);
+      if (entry.pulled) reusable = entry.memory;
+    }
+    if (reusable?.parameters.length === parameterCount && reusable.statistics.length === statisticCount) return reusable;
+    const shared = (count: number) => new Float32Array(new SharedArrayBuffer(count * Float32Array.BYTES_PER_ELEMENT));
+    return { parameters: shared(parameterCount), statistics: shared(statisticCount) };
+  }
+
+  #leave(entry: Entry): void {
+    entry.users -= 1;
+    if (entry.users === 0 && !entry.pulled) this.#forget(entry);
+  }
+
+  #forget(entry: Entry): void {
+    if (this.#entries.get(entry.id) === entry) this.#entries.delete(entry.id);
+    if (!entry.pulled) entry.abort.abort(new Error('nobody waits for these parameters any more'));
+  }
+}
+
+async function pullVersion(
+  slices: Slices,
+  request: VersionRequest,
+  memory: Memory,
+  signal: AbortSignal,
+): Promise<VersionName> {
+  for (let failures = 0; ; ) {
+    try {
+      return await pullOnce(slices, request, memory, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      // The version does not exist yet; the coordinator cancels the task if it never will.
+      if (error instanceof WireError && error.fault === 'deadline') continue;
+      failures += 1;
+      if (failures >= pullAttempts || !isPassing(error)) {
+        const what = `version ${request.version} of job ${request.jobId}`;
+        throw new TaskFailure('no-parameters', `The parameters of ${what} cannot be had: ${messageOf(error)}`, {
+          cause: error,
+        });
+      }
+    }
+    await delay(firstPauseMs * 2 ** failures, signal);
+  }
+}
+
+/** Bytes that arrived broken and lost connections may go better next time; an answer will stay the same. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof BrokenVersion) return true;
+  if (!(error instanceof WireError)) return false;
+  return error.fault !== 'unauthenticated' && (error.fault !== 'failed' || error.grpcStatus === status.INTERNAL);
+}
+
+class BrokenVersion extends Error {
+  override readonly name = 'BrokenVersion';
+}
+
+async function pullOnce(
+  slices: Slices,
+  request: VersionRequest,
+  memory: Memory,
+  outer: AbortSignal,
+): Promise<VersionName> {
+  const table = blockTable(request.parameterCount, request.statisticCount);
+  const checksums = new Array<number>(table.length);
+  // The first slice that fails ends the others.
+  const inner = new AbortController();
+  const signal = AbortSignal.any([outer, inner.signal]);
+  const pulls = slices.callers.map(async (caller) => {
+    const collector = new BlockCollector(blocksOfSlice(table, caller.slice, slices.count), 4);
+    const name = await pullSlice(caller, request, memory, collector, signal);
+    for (const [index, checksum] of collector.checksums) checksums[index] = checksum;
+    return name;
+  });
+  let names: VersionName[];
+  try {
+    names = await Promise.all(pulls);
+  } catch (error) {
+    inner.abort(error);
+    // Nobody may still write to the memory when it is used again.
+    await Promise.allSettled(pulls);
+    throw error;
+  }
+  const [name] = names;
+  if (name === undefined) throw new Error('The coordinator named no reducer slice.');
+  const checksum = versionChecksum(checksums);
+  if (names.some((other) => other.checksum !== checksum)) {
+    throw new BrokenVersion(`the checksum over all blocks is ${checksum}, not ${names.map((other) => other.checksum)}`);
+  }
+  return { jobId: request.jobId, lineage: request.lineage, version: request.version, checksum };
+}
+
+async function pullSlice(
+  caller: SliceCaller,
+  request: VersionRequest,
+  memory: Memory,
+  collector: BlockCollector,
+  signal: AbortSignal,
+): Promise<VersionName> {
+  const { jobId, lineage, version, layoutHash } = request;
+  const site = { call: 'Reducer.PullParameters', peer: caller.address };
+  const question = { version: { jobId, lineage, version, checksum: 0 }, layoutHash };
+  let name: VersionName | undefined;
+  const messages = pullStream(site, { deadlineMs: pullDeadlineMs, signal }, (options) =>
+    caller.client.pullParameters(question, caller.metadata, options),
+  );
+  for await (const { message } of messages) {
+    if (message?.$case === 'header') name = message.value.version;
+    if (message?.$case !== 'block') continue;
+    const verdict = collector.accept(message.value);
+    if (!verdict.ok) throw new BrokenVersion(`${verdict.detail} (slice ${caller.slice} at ${caller.address})`);
+    copyBlock(message.value.data, memory[verdict.range.region], verdict.range);
+  }
+  if (name === undefined || name.jobId !== jobId || name.lineage !== lineage || name.version !== version) {
+    throw new BrokenVersion(`slice ${caller.slice} at ${caller.address} did not name the version that was asked for`);
+  }
+  if (collector.missing > 0) {
+    throw new BrokenVersion(`${collector.missing} blocks are missing from slice ${caller.slice} at ${caller.address}`);
+  }
+  return name;
+}

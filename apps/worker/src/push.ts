@@ -1,0 +1,161 @@
+// Delivers one gradient: to every slice its blocks, each the moment it is final, from the end of the vector downwards.
+// Refuses to know how gradients are computed and what becomes of a refused one.
+import { blockMessage, type BlockRange, blocksOfSlice, blockTable } from '#proto/blocks.js';
+import { pushStream } from '#proto/calls.js';
+import { sealedEnd } from '#proto/contribution-seal.js';
+import { Outcome } from '#proto/generated/lockstep/v1/pool.js';
+import {
+  type PushGradientRequest,
+  type PushGradientResponse,
+  type PushHeader,
+  type PushTotals,
+  WireType,
+} from '#proto/generated/lockstep/v1/reducer.js';
+import type { SliceCaller, Slices } from './pool-caller.js';
+
+/** The whole call, which begins with the computing. */
+const pushDeadlineMs = 3_600_000;
+/** A push waits while the reducer has no room for it, and its end for an answer; longer than this, something is wrong. */
+const stallMs = 300_000;
+
+/** What every slice's header says alike. */
+export type Contribution = Omit<PushHeader, 'blocks' | 'wireType'>;
+
+export interface PushOptions {
+  readonly contribution: Contribution;
+  /** [parameters] float32 or bits of bfloat16, being filled from its end. */
+  readonly gradient: Float32Array | Uint16Array;
+  /** [statistics], final with the totals. */
+  readonly statistics: Float32Array;
+  /** Name of the task, for error messages. */
+  readonly task: string;
+  readonly signal: AbortSignal;
+}
+
+export class GradientPush {
+  /** The answer; all slices give the same one, as the trainer decides once. Rejects with WireError. */
+  readonly answer: Promise<PushGradientResponse>;
+  readonly #gradient: Float32Array | Uint16Array;
+  readonly #statistics: Float32Array;
+  readonly #over = new AbortController();
+  #firstFinal: number;
+  #totals: PushTotals | undefined;
+  #waiters: (() => void)[] = [];
+
+  /** Opens a stream to each slice and sends the headers. */
+  constructor(slices: Slices, options: PushOptions) {
+    this.#gradient = options.gradient;
+    this.#statistics = options.statistics;
+    this.#firstFinal = options.gradient.length;
+    this.answer = this.#deliver(slices, options);
+    // Whoever computes looks at the answer only in the end.
+    this.answer.catch(() => undefined);
+  }
+
+  /** Elements from this one on are final. */
+  advance(firstFinalElement: number): void {
+    this.#firstFinal = Math.min(this.#firstFinal, firstFinalElement);
+    this.#wake();
+  }
+
+  /** All is final. */
+  finish(totals: PushTotals): void {
+    this.#firstFinal = 0;
+    this.#totals = totals;
+    this.#wake();
+    const timer = setTimeout(() => this.abandon(new Error(`no answer for ${stallMs} ms`)), stallMs);
+    const stop = (): void => clearTimeout(timer);
+    this.answer.then(stop, stop);
+  }
+
+  /** Ends the streams; nothing is delivered. */
+  abandon(reason: unknown): void {
+    this.#over.abort(reason);
+  }
+
+  async #deliver(slices: Slices, options: PushOptions): Promise<PushGradientResponse> {
+    const table = blockTable(this.#gradient.length, this.#statistics.length);
+    const signal = AbortSignal.any([options.signal, this.#over.signal]);
+    const answers = slices.callers.map(async (caller) => {
+      const answer = await this.#deliverSlice(caller, blocksOfSlice(table, caller.slice, slices.count), options, signal);
+      // Refused by one is refused by all: the others need not hear the rest.
+      if (answer.outcome !== Outcome.ACCEPTED) throw new Refusal(answer);
+      return answer;
+    });
+    try {
+      const [first] = await Promise.all(answers);
+      if (first === undefined) throw new Error('The coordinator named no reducer slice.');
+      return first;
+    } catch (error) {
+      this.abandon(error);
+      await Promise.allSettled(answers);
+      if (error instanceof Refusal) return error.answer;
+      throw error;
+    }
+  }
+
+  #deliverSlice(
+    caller: SliceCaller,
+    ranges: readonly BlockRange[],
+    options: PushOptions,
+    signal: AbortSignal,
+  ): Promise<PushGradientResponse> {
+    const wireType = this.#gradient instanceof Uint16Array ? WireType.BFLOAT16 : WireType.FLOAT32;
+    const header: PushHeader = { ...options.contribution, wireType, blocks: ranges.length };
+    const site = { call: 'Reducer.PushGradient', peer: caller.address, task: options.task };
+    return pushStream(
+      site,
+      { deadlineMs: pushDeadlineMs, stallMs, signal },
+      (grpcOptions, done) => caller.client.pushGradient(caller.metadata, grpcOptions, done),
+      this.#messages(header, ranges, signal),
+    );
+  }
+
+  async *#messages(
+    header: PushHeader,
+    ranges: readonly BlockRange[],
+    signal: AbortSignal,
+  ): AsyncGenerator<PushGradientRequest> {
+    yield { message: { $case: 'header', value: header } };
+    const parameters = ranges.filter(({ region }) => region === 'parameters');
+    for (const range of parameters.reverse()) {
+      await this.#until(() => this.#firstFinal <= range.first, signal);
+      yield { message: { $case: 'block', value: blockMessage(this.#gradient, range) } };
+    }
+    const totals = await this.#until(() => this.#totals, signal);
+    for (const range of ranges) {
+      if (range.region === 'parameters') continue;
+      yield { message: { $case: 'block', value: blockMessage(this.#statistics, range) } };
+    }
+    yield { message: { $case: 'end', value: sealedEnd(header, totals) } };
+  }
+
+  async #until<T>(condition: () => T | false | undefined, signal: AbortSignal): Promise<T> {
+    for (;;) {
+      signal.throwIfAborted();
+      const value = condition();
+      if (value !== false && value !== undefined) return value;
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          signal.removeEventListener('abort', wake);
+          resolve();
+        };
+        this.#waiters.push(wake);
+        signal.addEventListener('abort', wake, { once: true });
+      });
+    }
+  }
+
+  #wake(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const wake of waiters) wake();
+  }
+}
+
+class Refusal extends Error {
+  override readonly name = 'Refusal';
+  constructor(readonly answer: PushGradientResponse) {
+    super(answer.detail);
+  }
+}

@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+import { SharedBuffers } from './shared-buffers.js';
+
+const never = new AbortController().signal;
+
+describe('SharedBuffers', () => {
+  it('lends up to its limit and then makes the next one wait', async () => {
+    const buffers = new SharedBuffers(2);
+    const first = await buffers.acquire(64, never);
+    await buffers.acquire(64, never);
+    let third: SharedArrayBuffer | undefined;
+    const waiting = buffers.acquire(64, never).then(({ buffer }) => (third = buffer));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(third).toBeUndefined();
+    first.release();
+    first.release();
+    await waiting;
+    expect(third).toBe(first.buffer);
+    expect(buffers.lent).toBe(2);
+  });
+
+  it('gives a buffer of the size that is asked for', async () => {
+    const buffers = new SharedBuffers(1);
+    (await buffers.acquire(64, never)).release();
+    const loan = await buffers.acquire(128, never);
+    expect(loan.buffer.byteLength).toBe(128);
+  });
+
+  it('forgets a waiter that gave up', async () => {
+    const buffers = new SharedBuffers(1);
+    const loan = await buffers.acquire(8, never);
+    const abort = new AbortController();
+    const waiting = buffers.acquire(8, abort.signal);
+    abort.abort(new Error('no longer'));
+    await expect(waiting).rejects.toThrow('no longer');
+    loan.release();
+    expect(buffers.lent).toBe(0);
+    await expect(buffers.acquire(8, abort.signal)).rejects.toThrow('no longer');
+  });
+});

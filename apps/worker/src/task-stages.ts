@@ -1,0 +1,233 @@
+// The stages of a task as they really are: images and parameters, then computing and pushing at once, then the answer.
+// Refuses to know slots and order; the pipeline calls, and claims are the session's.
+import type { Logger } from 'pino';
+import { blockElements } from '#proto/blocks.js';
+import { unaryCall } from '#proto/calls.js';
+import { Outcome, type ReportEvaluationResponse } from '#proto/generated/lockstep/v1/pool.js';
+import { type TaskEntry, taskName, toWireKey } from '#proto/task-entry.js';
+import { WireError } from '#proto/wire-error.js';
+import type { Compute } from './compute-client.js';
+import type { ComputeJob, ComputeTotals } from './compute-protocol.js';
+import type { JobContext, JobContexts } from './job-contexts.js';
+import type { ParameterCache, ParameterLease } from './parameters.js';
+import type { Stages } from './pipeline.js';
+import type { PoolCaller, Slices } from './pool-caller.js';
+import { GradientPush } from './push.js';
+import { SharedBuffers, type SharedLoan } from './shared-buffers.js';
+import { prepareInput, type TaskInput } from './task-input.js';
+import { delay, messageOf, type ReleaseReason, TaskFailure, unlessAborted, Withdrawn } from './withdrawal.js';
+
+export interface StageServices {
+  readonly workerId: string;
+  readonly pool: PoolCaller;
+  readonly slices: Slices;
+  readonly jobs: JobContexts;
+  readonly parameters: ParameterCache;
+  readonly compute: Compute;
+  readonly log: Logger;
+  readonly release: (task: TaskEntry, reason: ReleaseReason, detail: string) => void;
+}
+
+export interface PreparedTask {
+  readonly job: JobContext;
+  readonly images: TaskInput;
+  readonly parameters: ParameterLease;
+}
+
+/** One computing, one being prepared. */
+const inputsAtOnce = 2;
+/** One being computed, one on its way. */
+const gradientsAtOnce = 2;
+const reportDeadlineMs = 10_000;
+const reportAttempts = 4;
+
+export class TaskStages implements Stages<PreparedTask> {
+  readonly #services: StageServices;
+  readonly #inputs = new SharedBuffers(inputsAtOnce);
+  readonly #gradients = new SharedBuffers(gradientsAtOnce);
+  /** Seconds that the last task of a kind and job took the compute thread. */
+  readonly #lastSeconds = new Map<string, number>();
+  #computing: { readonly kind: string; readonly startedMs: number } | undefined;
+
+  constructor(services: StageServices) {
+    this.#services = services;
+  }
+
+  /** How long the task that computes now will take from here, milliseconds; undefined when nothing tells. */
+  get remainingMs(): number | undefined {
+    if (this.#computing === undefined) return 0;
+    const seconds = this.#lastSeconds.get(this.#computing.kind);
+    return seconds && Math.max(0, seconds * 1000 - (performance.now() - this.#computing.startedMs));
+  }
+
+  async prepare(task: TaskEntry, signal: AbortSignal): Promise<PreparedTask> {
+    const job = await unlessAborted(this.#services.jobs.of(task.key.jobId), signal);
+    const { parameterCount, statisticCount, hash: layoutHash } = job.layout;
+    const { jobId, lineage } = task.key;
+    const request = { jobId, lineage, version: task.version, layoutHash, parameterCount, statisticCount };
+    // The pull goes on while images are made; whichever fails ends the other.
+    const failed = new AbortController();
+    const both = AbortSignal.any([signal, failed.signal]);
+    const [images, parameters] = await Promise.allSettled(
+      [prepareInput(task, job, this.#inputs, both), this.#services.parameters.acquire(request, both)].map((part) => {
+        part.catch((error: unknown) => failed.abort(error));
+        return part;
+      }) as [Promise<TaskInput>, Promise<ParameterLease>],
+    );
+    if (images.status === 'fulfilled' && parameters.status === 'fulfilled') {
+      return { job, images: images.value, parameters: parameters.value };
+    }
+    for (const part of [images, parameters]) if (part.status === 'fulfilled') part.value.release();
+    throw signal.aborted ? signal.reason : failed.signal.reason;
+  }
+
+  discard(prepared: PreparedTask): void {
+    prepared.images.release();
+    prepared.parameters.release();
+  }
+
+  async compute(task: TaskEntry, prepared: PreparedTask, signal: AbortSignal): Promise<{ delivery: Promise<void> }> {
+    const kind = `${task.key.kind} ${task.key.jobId}`;
+    this.#computing = { kind, startedMs: performance.now() };
+    try {
+      const run = task.key.kind === 'train' ? this.#train(task, prepared, signal) : this.#evaluate(task, prepared, signal);
+      const { totals, delivery } = await run;
+      if (totals !== undefined) this.#lastSeconds.set(kind, totals.computeSeconds);
+      return { delivery };
+    } finally {
+      this.#computing = undefined;
+      this.discard(prepared);
+    }
+  }
+
+  release(task: TaskEntry, reason: ReleaseReason, detail: string): void {
+    const about = { task: taskName(task.key), attempt: task.attempt, reason };
+    if (reason === 'failed' || reason === 'no-parameters') this.#services.log.warn({ ...about, detail }, 'task given back');
+    else this.#services.log.debug(about, 'task handed back');
+    this.#services.release(task, reason, detail);
+  }
+
+  async #train(task: TaskEntry, prepared: PreparedTask, signal: AbortSignal): Promise<Computed> {
+    const { job, images, parameters } = prepared;
+    const buffers = await contributionBuffers(job, this.#gradients, signal);
+    const unwanted = new AbortController();
+    const push = new GradientPush(this.#services.slices, {
+      contribution: {
+        workerId: this.#services.workerId,
+        key: toWireKey(task.key),
+        attempt: task.attempt,
+        version: parameters.name,
+        layoutHash: job.layout.hash,
+      },
+      gradient: buffers.gradient,
+      statistics: buffers.statistics,
+      task: taskName(task.key),
+      signal,
+    });
+    const delivery = this.#deliver(task, push, buffers.loan);
+    let computed = false;
+    // Whether it was refused or broke off: computing on is of no use to anybody.
+    const stopComputing = (): void => {
+      if (!computed) unwanted.abort(new Withdrawn());
+    };
+    delivery.then(stopComputing, stopComputing);
+    try {
+      const totals = await this.#services.compute.train(
+        {
+          job: computeJobOf(job),
+          parameters: computeParametersOf(parameters),
+          input: images.input,
+          miniBatchSamples: task.miniBatchSamples,
+          gradient: buffers.gradient,
+          statistics: buffers.statistics,
+          notifyElements: blockElements,
+        },
+        AbortSignal.any([signal, unwanted.signal]),
+        (firstFinalElement) => push.advance(firstFinalElement),
+      );
+      computed = true;
+      push.finish({ ...totals, sampleIdsSha256: images.sampleIdsSha256 });
+      return { totals, delivery };
+    } catch (error) {
+      if (unwanted.signal.aborted && !signal.aborted) return { totals: undefined, delivery };
+      push.abandon(error);
+      await delivery.catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #deliver(task: TaskEntry, push: GradientPush, loan: SharedLoan): Promise<void> {
+    try {
+      const { outcome, detail } = await push.answer;
+      this.#report(task, outcome, detail);
+    } catch (error) {
+      throw new TaskFailure('failed', messageOf(error), { cause: error });
+    } finally {
+      loan.release();
+    }
+  }
+
+  async #evaluate(task: TaskEntry, { job, images, parameters }: PreparedTask, signal: AbortSignal): Promise<Computed> {
+    const request = { job: computeJobOf(job), parameters: computeParametersOf(parameters), input: images.input };
+    const totals = await this.#services.compute.evaluate(request, signal);
+    return { totals, delivery: this.#reportEvaluation(task, totals, signal) };
+  }
+
+  async #reportEvaluation(task: TaskEntry, totals: ComputeTotals, signal: AbortSignal): Promise<void> {
+    const { pool, workerId } = this.#services;
+    const report = { workerId, key: toWireKey(task.key), attempt: task.attempt, ...totals };
+    const site = { call: 'Pool.ReportEvaluation', peer: pool.address, task: taskName(task.key) };
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const limits = { deadlineMs: reportDeadlineMs, signal };
+        const answer = await unaryCall<ReportEvaluationResponse>(site, limits, (options, done) =>
+          pool.client.reportEvaluation(report, pool.metadata, options, done),
+        );
+        return this.#report(task, answer.outcome, answer.detail);
+      } catch (error) {
+        signal.throwIfAborted();
+        const passing = error instanceof WireError && (error.fault === 'unreachable' || error.fault === 'closed');
+        if (!passing || attempt === reportAttempts) throw new TaskFailure('failed', messageOf(error), { cause: error });
+      }
+      await delay(100 * 2 ** attempt, signal);
+    }
+  }
+
+  #report(task: TaskEntry, outcome: Outcome, detail: string): void {
+    const about = { task: taskName(task.key), attempt: task.attempt, outcome: Outcome[outcome] };
+    if (outcome === Outcome.ACCEPTED) return this.#services.log.debug(about, 'accepted');
+    // Copies and late answers are how faults are survived; anything else deserves a look.
+    const usual = outcome === Outcome.DUPLICATE || outcome === Outcome.STALE;
+    this.#services.log[usual ? 'debug' : 'warn']({ ...about, detail }, 'refused');
+  }
+}
+
+interface Computed {
+  /** Undefined when computing was given up because the contribution was refused meanwhile. */
+  readonly totals: ComputeTotals | undefined;
+  readonly delivery: Promise<void>;
+}
+
+function computeJobOf({ jobId, spec }: JobContext): ComputeJob {
+  const { precision, labelSmoothing } = spec.training;
+  return { jobId, model: spec.model, precision, labelSmoothing };
+}
+
+function computeParametersOf({ key, parameters, statistics }: ParameterLease) {
+  return { key, parameters, statistics };
+}
+
+async function contributionBuffers({ layout, spec }: JobContext, gradients: SharedBuffers, signal: AbortSignal) {
+  const bfloat16 = spec.training.wire === 'bfloat16';
+  const width = bfloat16 ? Uint16Array.BYTES_PER_ELEMENT : Float32Array.BYTES_PER_ELEMENT;
+  const statisticsAt = Math.ceil((layout.parameterCount * width) / 64) * 64;
+  const loan = await gradients.acquire(statisticsAt + layout.statisticCount * Float32Array.BYTES_PER_ELEMENT, signal);
+  const { buffer } = loan;
+  return {
+    loan,
+    gradient: bfloat16
+      ? new Uint16Array(buffer, 0, layout.parameterCount)
+      : new Float32Array(buffer, 0, layout.parameterCount),
+    statistics: new Float32Array(buffer, statisticsAt, layout.statisticCount),
+  };
+}

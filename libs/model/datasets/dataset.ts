@@ -1,0 +1,53 @@
+// Owns: what every dataset offers to whoever prepares images, and the choice of the reader by kind.
+// Refuses to know: how samples are ordered, cut into shards or computed on.
+import type { DatasetSpec } from '../job-spec.js';
+import { openCifar10 } from './cifar10.js';
+import { openSynthetic } from './synthetic.js';
+
+/** Labelled images, numbered from 0 in the training and in the test part. */
+export interface Dataset {
+  readonly kind: DatasetSpec['kind'];
+  readonly trainCount: number;
+  readonly testCount: number;
+  readonly classes: number;
+  /** Height, width and channels of what the prepare functions write per image. */
+  readonly imageShape: readonly [height: number, width: number, channels: number];
+  /** SHA-256 in hex of what the images are; equal hashes mean equal pixels and labels. Part of what determines a job's bits. */
+  readonly indexHash: string;
+  /**
+   * Writes training images, augmented and normalised; a pure function of its arguments and the data.
+   *
+   * @param ids sample ids, each below trainCount
+   * @param seed the training's seed
+   * @param out gets [ids.length, height, width, channels] numbers
+   * @param labels gets ids.length class numbers
+   */
+  prepareTrain(
+    ids: Uint32Array,
+    seed: number,
+    epoch: number,
+    augmentation: Augmentation,
+    out: Float32Array,
+    labels: Int32Array,
+  ): Promise<void>;
+  /** Writes the test images [first, first + count), normalised and not augmented. */
+  prepareTest(first: number, count: number, out: Float32Array, labels: Int32Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+export type Augmentation = DatasetSpec['augmentation'];
+
+/**
+ * Opens a dataset.
+ *
+ * @param location the folder that holds it (already resolved and checked by the caller); synthetic ignores it
+ * @throws DatasetError if it is not there or damaged
+ */
+export async function openDataset(spec: DatasetSpec, location: string): Promise<Dataset> {
+  switch (spec.kind) {
+    case 'cifar10':
+      return openCifar10(location, spec.normalisation);
+    case 'synthetic':
+      return openSynthetic(spec);
+  }
+}

@@ -1,0 +1,233 @@
+// Owns: a whole training in one process, with the order, shards, tree, rounding and arithmetic of the distributed system:
+// the reference that its bits are compared with. Refuses to know: queues, wires, checkpoints on disk.
+
+import { parametersSha256, stateSha256 } from './checkpoint.js';
+import type { Dataset } from './datasets/dataset.js';
+import { evaluateRange } from './evaluation.js';
+import type { EvaluationResult } from './evaluation.js';
+import { addInto, widenBfloat16 } from './float-arrays.js';
+import type { JobSpec } from './job-spec.js';
+import { Network } from './network.js';
+import { clipFactor, decayRanges, sgdOverRanges, squaredNorm, updateStatisticsRange } from './optimizer.js';
+import { initialState } from './parameters.js';
+import { shardsOf, TreeAccumulator, tasksOf } from './reduction.js';
+import type { Shard, TaskShards } from './reduction.js';
+import { miniBatchPositions, sampleIds, stepsPerEpoch } from './sampler.js';
+import { initialScheduleState, learningRateAt, totalStepsOf } from './schedule.js';
+import { computeTask } from './task-computation.js';
+import type { ShardInput, TaskResult } from './task-computation.js';
+
+/** Everything that a step starts from; never changed in place. */
+export interface TrainingState {
+  readonly parameters: Float32Array;
+  readonly momentum: Float32Array;
+  readonly statistics: Float32Array;
+}
+
+export interface StepReport {
+  /** Counted from 0; `version` step + 1 is what it left. */
+  readonly step: number;
+  readonly epoch: number;
+  readonly samples: number;
+  /** Mean over the mini-batch, in nats. */
+  readonly loss: number;
+  readonly top1: number;
+  readonly learningRate: number;
+  readonly gradientNorm: number;
+  readonly seconds: number;
+  /** The state after the step; valid until the step after the next one starts. */
+  readonly state: TrainingState;
+}
+
+export interface EpochReport extends EvaluationResult {
+  readonly epoch: number;
+}
+
+export interface TrainingOptions {
+  /** Stops after so many steps. @default all that the spec asks for */
+  readonly steps?: number;
+  readonly onStep?: (report: StepReport) => void;
+  readonly onEvaluation?: (report: EpochReport) => void;
+}
+
+export interface TrainingOutcome extends TrainingState {
+  readonly steps: number;
+  readonly parametersSha256: string;
+  readonly stateSha256: string;
+  readonly evaluation: EpochReport | undefined;
+}
+
+const EVALUATION_BATCH = 250;
+
+/** @throws Error when a gradient or a parameter is no longer finite, naming the step. */
+export async function trainInProcess(
+  spec: JobSpec,
+  dataset: Dataset,
+  options: TrainingOptions = {},
+): Promise<TrainingOutcome> {
+  const { training } = spec;
+  const network = Network.create(spec.model, training.precision, { labelSmoothing: training.labelSmoothing });
+  try {
+    const perEpoch = stepsPerEpoch(dataset.trainCount, training.batchSize);
+    const totalSteps = totalStepsOf(training, dataset.trainCount);
+    const steps = Math.min(options.steps ?? totalSteps, totalSteps);
+    const run = new InProcessRun(spec, dataset, network, perEpoch, totalSteps);
+    let evaluation: EpochReport | undefined;
+    for (let step = 0; step < steps; step++) {
+      options.onStep?.(await run.step(step));
+      const epochs = (step + 1) / perEpoch;
+      const { everyEpochs } = spec.evaluation;
+      if (everyEpochs > 0 && Number.isInteger(epochs) && epochs % everyEpochs === 0) {
+        evaluation = { epoch: epochs - 1, ...(await run.evaluate()) };
+        options.onEvaluation?.(evaluation);
+      }
+    }
+    const { parameters, momentum, statistics } = run.state;
+    return {
+      ...run.state,
+      steps,
+      parametersSha256: parametersSha256(parameters),
+      stateSha256: stateSha256({ parameters, momentum, statistics, scheduleState: initialScheduleState }),
+      evaluation,
+    };
+  } finally {
+    network.dispose();
+  }
+}
+
+/** What a contribution is before it joins the tree. */
+interface Contribution {
+  readonly gradient: Float32Array;
+  readonly statistics: Float32Array;
+}
+
+class InProcessRun {
+  state: TrainingState;
+  /** The buffers that the next state is written into: those of the state before this one. */
+  #next: TrainingState;
+  readonly #ranges;
+
+  constructor(
+    private readonly spec: JobSpec,
+    private readonly dataset: Dataset,
+    private readonly network: Network,
+    private readonly perEpoch: number,
+    private readonly totalSteps: number,
+  ) {
+    const { layout } = network;
+    const { parameters, statistics } = initialState(spec.model, layout, spec.training.seed);
+    this.state = { parameters, statistics, momentum: new Float32Array(parameters.length) };
+    this.#next = {
+      parameters: new Float32Array(parameters.length),
+      statistics: new Float32Array(statistics.length),
+      momentum: new Float32Array(parameters.length),
+    };
+    this.#ranges = decayRanges(layout, spec.training.optimizer);
+  }
+
+  async step(step: number): Promise<StepReport> {
+    const started = performance.now();
+    const { training } = this.spec;
+    const { epoch, first, count } = miniBatchPositions(this.dataset.trainCount, training.batchSize, step);
+    const shards = shardsOf(count, training.shardSize);
+    const tasks = tasksOf(shards.length, training.shardsPerTask);
+    this.network.loadParameters(this.state.parameters, this.state.statistics);
+    const tree = new TreeAccumulator<Contribution>(tasks.length, (left, right) => {
+      addInto(left.gradient, right.gradient);
+      addInto(left.statistics, right.statistics);
+      return left;
+    });
+    const results: TaskResult[] = [];
+    for (const [index, task] of tasks.entries()) {
+      const inputs = await this.#prepare(epoch, first, shards, task);
+      const { contribution, result } = this.#compute(inputs, count);
+      tree.add(index, contribution);
+      results.push(result);
+    }
+    const sum = tree.root as Contribution;
+    const learningRate = learningRateAt(training.schedule, step, this.perEpoch, this.totalSteps);
+    const gradientNorm = this.#commit(step, sum, learningRate);
+    const total = (read: (result: TaskResult) => number): number => results.reduce((all, one) => all + read(one), 0);
+    return {
+      step,
+      epoch,
+      samples: count,
+      loss: total(({ lossSum }) => lossSum) / count,
+      top1: total(({ top1Hits }) => top1Hits) / count,
+      learningRate,
+      gradientNorm,
+      seconds: (performance.now() - started) / 1000,
+      state: this.state,
+    };
+  }
+
+  async evaluate(): Promise<EvaluationResult> {
+    this.network.loadParameters(this.state.parameters, this.state.statistics);
+    return evaluateRange(this.network, this.dataset, 0, this.dataset.testCount, EVALUATION_BATCH);
+  }
+
+  async #prepare(epoch: number, first: number, shards: readonly Shard[], task: TaskShards): Promise<ShardInput[]> {
+    const { seed } = this.spec.training;
+    const pixels = this.dataset.imageShape.reduce((product, side) => product * side, 1);
+    const inputs: ShardInput[] = [];
+    for (const shard of shards.slice(task.firstShard, task.firstShard + task.shardCount)) {
+      const ids = sampleIds(seed, epoch, this.dataset.trainCount, first + shard.first, shard.count);
+      const images = new Float32Array(shard.count * pixels);
+      const labels = new Int32Array(shard.count);
+      await this.dataset.prepareTrain(ids, seed, epoch, this.spec.dataset.augmentation, images, labels);
+      inputs.push({ images, labels });
+    }
+    return inputs;
+  }
+
+  #compute(inputs: readonly ShardInput[], miniBatchSamples: number): { contribution: Contribution; result: TaskResult } {
+    const { parameterCount, statisticCount } = this.network.layout;
+    const rounded = this.spec.training.wire === 'bfloat16';
+    const sent = rounded ? new Uint16Array(parameterCount) : new Float32Array(parameterCount);
+    const statistics = new Float32Array(statisticCount);
+    const target = { gradient: sent, statistics, onProgress: () => undefined };
+    const result = computeTask(this.network, inputs, miniBatchSamples, target);
+    let gradient: Float32Array;
+    if (sent instanceof Uint16Array) {
+      gradient = new Float32Array(parameterCount);
+      widenBfloat16(sent, gradient);
+    } else {
+      gradient = sent;
+    }
+    return { contribution: { gradient, statistics }, result };
+  }
+
+  /** The update of design.md's step 5. Returns the norm of the whole gradient, before any clipping. */
+  #commit(step: number, sum: Contribution, learningRate: number): number {
+    const { optimizer } = this.spec.training;
+    const next = this.#next;
+    const squared = squaredNorm(sum.gradient);
+    const finite = sgdOverRanges(
+      {
+        parameters: this.state.parameters,
+        momentum: this.state.momentum,
+        gradient: sum.gradient,
+        outParameters: next.parameters,
+        outMomentum: next.momentum,
+        from: 0,
+        to: next.parameters.length,
+        learningRate,
+        momentumFactor: optimizer.momentum,
+        nesterov: optimizer.nesterov,
+        scale: clipFactor(squared, optimizer.clipNorm),
+      },
+      this.#ranges,
+    );
+    const statisticsFinite = updateStatisticsRange({
+      statistics: this.state.statistics,
+      batch: sum.statistics,
+      outStatistics: next.statistics,
+      from: 0,
+      to: next.statistics.length,
+    });
+    if (!finite || !statisticsFinite) throw new Error(`step ${step} gave parameters that are not finite`);
+    this.#next = this.state;
+    this.state = next;
+    return Math.sqrt(squared);
+  }
+}

@@ -1,0 +1,354 @@
+// Owns: every field of a job spec: its type, limits, meaning, unit, default and the sentence a wrong value gets.
+// Refuses to know: presets, derived defaults and rules that join several fields (job-spec-defaults.ts, job-spec-checks.ts).
+import { z } from 'zod';
+
+const described = <Schema extends z.ZodType>(schema: Schema, description: string, fallback?: unknown): Schema =>
+  schema.meta(fallback === undefined ? { description } : { description, default: fallback });
+
+const positive = (): z.ZodNumber =>
+  z.number('must be a finite number above 0').gt(0, 'must be a finite number above 0');
+const notNegative = (): z.ZodNumber =>
+  z.number('must be a finite number from 0 on').min(0, 'must be a finite number from 0 on');
+const between = (low: number, high: number): z.ZodNumber => {
+  const error = `must be a number from ${low} to ${high}`;
+  return z.number(error).min(low, error).max(high, error);
+};
+const whole = (low: number, high: number): z.ZodInt => {
+  const error = `must be a whole number from ${low} to ${high}`;
+  return z.int(error).min(low, error).max(high, error);
+};
+const oneOf = <const Values extends readonly [string, ...string[]]>(...values: Values) =>
+  z.enum(values, `must be ${values.length === 1 ? '' : 'one of '}${values.join(', ')}`);
+const yesOrNo = () => z.boolean('must be true or false');
+const seed = () => whole(0, 4_294_967_295);
+
+/** A dataset's path: relative to the datasets folder of the coordinator, without a way out of it. */
+const datasetPath = () =>
+  z
+    .string('must be a path relative to the datasets folder')
+    .min(1, 'must not be empty')
+    .max(500, 'must have 500 characters or fewer')
+    .refine((path) => !/^([/\\]|[a-zA-Z]:)/.test(path), 'must be relative to the datasets folder, not absolute')
+    .refine((path) => !path.split(/[/\\]/).includes('..'), "must stay inside the datasets folder: '..' is not allowed")
+    .refine((path) => !path.includes('\0'), 'must not contain a zero byte');
+
+const channels = (what: string, each: z.ZodNumber) =>
+  z.array(each, `must be three numbers: ${what}`).length(3, `must be three numbers: ${what}`);
+
+export const normalisationSchema = z.strictObject(
+  {
+    mean: described(channels('red, green, blue', between(0, 1)), 'Mean per channel, of pixels scaled to [0, 1].'),
+    std: described(
+      channels('red, green, blue', positive()),
+      'Standard deviation per channel, of pixels scaled to [0, 1].',
+    ),
+  },
+  'must be an object with mean and std',
+);
+
+const modelShape = {
+  architecture: described(
+    z.string('must be the name of an architecture'),
+    'Network: resnet18, 34, 50, 101, 152 (ImageNet form), resnetN for other N = 6n + 2 (CIFAR form), and their plain twins.',
+  ),
+  activation: described(oneOf('relu', 'leaky_relu', 'sigmoid', 'tanh'), 'Activation after each batch norm.', 'relu'),
+  shortcut: described(
+    oneOf('A', 'B', 'C'),
+    'Shortcuts of the paper: A pads with zeros, B projects where shapes change, C projects always. Default: A for the CIFAR form, B otherwise.',
+  ),
+  batchNorm: described(yesOrNo(), 'Whether each convolution is followed by batch normalisation.', true),
+  initialisation: described(oneOf('he', 'xavier'), 'How filters and the dense layer start.', 'he'),
+  zeroLastGamma: described(yesOrNo(), 'Whether the last batch-norm scale of each residual block starts at 0.', false),
+  classes: described(whole(2, 100_000), "Number of classes. Default: the dataset's."),
+  imageSize: described(
+    whole(8, 1024),
+    "Height and width of the images that the network sees, in pixels. Default: the dataset's.",
+  ),
+};
+
+const cifar10Shape = {
+  kind: described(z.literal('cifar10'), 'CIFAR-10 in its standard binary form.'),
+  path: described(
+    datasetPath(),
+    'Folder with data_batch_1.bin … test_batch.bin, relative to the datasets folder; fetched on first use if left at its default.',
+    'cifar-10-batches-bin',
+  ),
+  augmentation: described(
+    oneOf('pad-crop', 'none'),
+    'pad-crop: 4 pixels of padding, a random 32x32 crop and a random mirror image; none: images as they are.',
+    'pad-crop',
+  ),
+  normalisation: described(
+    normalisationSchema,
+    "Per-channel normalisation. Default: CIFAR-10's own mean and deviation.",
+  ),
+};
+
+const syntheticShape = {
+  kind: described(
+    z.literal('synthetic'),
+    'Images made on the fly from the seed: a pattern per class under noise; for benchmarks and tests.',
+  ),
+  size: described(whole(1, 1_000_000_000), 'Number of training images.', 4096),
+  testSize: described(whole(1, 1_000_000_000), 'Number of test images. Default: a quarter of size, at most 1000.'),
+  classes: described(whole(2, 100_000), 'Number of classes.', 10),
+  imageSize: described(whole(8, 1024), 'Height and width of the images, in pixels.', 32),
+  seed: described(seed(), 'Seed of the images, apart from that of the training.', 1),
+  augmentation: described(oneOf('none'), 'Synthetic images are never augmented.', 'none'),
+};
+
+const optimizerShape = {
+  kind: described(oneOf('sgd'), 'Stochastic gradient descent with momentum.', 'sgd'),
+  momentum: described(
+    z
+      .number('must be a number from 0 to below 1')
+      .min(0, 'must be a number from 0 to below 1')
+      .lt(1, 'must be a number from 0 to below 1'),
+    'Momentum factor.',
+    0.9,
+  ),
+  nesterov: described(yesOrNo(), 'Whether the step looks ahead along the momentum (Nesterov).', false),
+  weightDecay: described(notNegative(), 'L2 penalty added to the gradient: weightDecay * parameter.', 0.0001),
+  decayBatchNorm: described(yesOrNo(), 'Whether batch-norm scales and shifts and the biases decay too.', true),
+  clipNorm: described(
+    positive().nullable(),
+    'Largest norm of the whole gradient; a longer one is scaled down to it. null: never clipped.',
+    null,
+  ),
+};
+
+const rateFields = {
+  learningRate: described(positive(), 'Learning rate after warm-up (for one-cycle: the peak).', 0.1),
+  warmupEpochs: described(
+    notNegative(),
+    'Length of the linear warm-up in epochs, fractions allowed. Default: 0; for one-cycle 30 % of the training.',
+  ),
+};
+const epochList = 'must be a list of rising numbers above 0, in epochs';
+const stepList = 'must be a list of rising whole numbers above 0, in steps';
+const rising = (values: number[]): boolean => values.every((value, index) => index === 0 || value > values[index - 1]!);
+const finalLearningRate = described(notNegative(), 'Learning rate that the cosine ends at.', 0);
+
+const scheduleShapes = {
+  constant: { kind: z.literal('constant'), ...rateFields },
+  step: {
+    kind: z.literal('step'),
+    ...rateFields,
+    milestones: described(
+      z
+        .array(z.number(epochList).gt(0, epochList), epochList)
+        .max(100, 'must have 100 entries or fewer')
+        .refine(rising, epochList),
+      'Epochs at which the rate is multiplied by gamma.',
+      [],
+    ),
+    milestoneSteps: described(
+      z
+        .array(z.int(stepList).gt(0, stepList), stepList)
+        .max(100, 'must have 100 entries or fewer')
+        .refine(rising, stepList),
+      'Steps at which the rate is multiplied by gamma, where a recipe counts in iterations.',
+      [],
+    ),
+    gamma: described(positive(), 'What the rate is multiplied by at each milestone.', 0.1),
+  },
+  cosine: { kind: z.literal('cosine'), ...rateFields, finalLearningRate },
+  'one-cycle': {
+    kind: z.literal('one-cycle'),
+    ...rateFields,
+    anneal: described(oneOf('linear', 'cosine'), 'How the rate falls from its peak to 0.', 'linear'),
+  },
+};
+
+const scheduleKinds = 'must be one of constant, step, cosine, one-cycle';
+const scheduleSchema = z.discriminatedUnion(
+  'kind',
+  [
+    z.strictObject(scheduleShapes.constant),
+    z.strictObject(scheduleShapes.step),
+    z.strictObject(scheduleShapes.cosine),
+    z.strictObject(scheduleShapes['one-cycle']),
+  ],
+  scheduleKinds,
+);
+
+const shuffleShape = {
+  kind: described(
+    oneOf('global'),
+    'global: each epoch visits all samples in the order of one keyed permutation.',
+    'global',
+  ),
+};
+
+const trainingFields = {
+  epochs: described(whole(1, 1_000_000).nullable(), 'Passes over the training images; null where steps is given.', 1),
+  steps: described(whole(1, 1_000_000_000).nullable(), 'SGD updates, in place of epochs.', null),
+  batchSize: described(whole(2, 1_048_576), 'Samples per mini-batch, that is per step.', 128),
+  shardSize: described(
+    whole(2, 65_536),
+    'Samples per shard, the unit of gradient computation and of batch-norm statistics. Default: 32, or batchSize if smaller.',
+  ),
+  shardsPerTask: described(
+    z
+      .int('must be a power of two from 1 to 1024')
+      .refine(
+        (value) => value >= 1 && value <= 1024 && Number.isInteger(Math.log2(value)),
+        'must be a power of two from 1 to 1024',
+      ),
+    'Shards that one task adds up before it is sent: a power of two.',
+    1,
+  ),
+  seed: described(seed(), 'Seed of everything random: initial parameters, order of samples, augmentation.', 1),
+  precision: described(
+    oneOf('float32', 'bfloat16'),
+    'Precision of convolutions and activations; parameters, batch-norm statistics and the loss are always float32.',
+    'float32',
+  ),
+  wire: described(
+    oneOf('float32', 'bfloat16'),
+    "Precision of the gradient that a task sends, rounded once at the task's root. Default: the precision.",
+  ),
+  labelSmoothing: described(between(0, 0.999), 'Share of the target spread evenly over all classes.', 0),
+};
+
+const faultsShape = {
+  reproducibility: described(
+    oneOf('strict', 'relaxed'),
+    'strict: only workers of one numerics class that pass the probe contribute, so bits repeat; relaxed: any worker may.',
+    'strict',
+  ),
+  onNotFinite: described(
+    oneOf('pause', 'exclude'),
+    'What to do when a gradient is not finite even when computed again: pause the job, or leave the shard out.',
+    'pause',
+  ),
+  speculation: described(yesOrNo(), "Whether idle workers get second copies of a step's oldest tasks.", true),
+  proofShare: described(between(0, 1), 'Share of tasks that are computed twice and compared.', 0),
+};
+
+const evaluationShape = {
+  everyEpochs: described(whole(0, 1_000_000), 'Epochs between evaluations on the test images; 0: never.', 1),
+  crops: described(z.union([z.literal(1), z.literal(10)], 'must be 1 or 10'), 'Crops per test image.', 1),
+};
+
+const checkpointShape = {
+  everySteps: described(
+    whole(0, 1_000_000_000),
+    'Steps between checkpoints; 0: only the initial and the final one.',
+    500,
+  ),
+  keep: described(whole(1, 100_000), 'Checkpoints kept, besides the initial one.', 3),
+};
+
+const outerFields = {
+  name: described(
+    z.string('must be a text').trim().min(1, 'must not be empty').max(100, 'must have 100 characters or fewer'),
+    'Name shown to people. Default: the preset, or architecture and dataset.',
+  ),
+  priority: described(whole(-1000, 1000), 'Jobs of higher priority are served first.', 0),
+};
+const presetField = described(z.string('must be the name of a preset'), 'Preset that fills the fields left out.');
+
+const object = 'must be an object';
+const datasetKinds = 'must be one of cifar10, synthetic';
+const datasetSchema = z.discriminatedUnion(
+  'kind',
+  [z.strictObject(cifar10Shape), z.strictObject(syntheticShape)],
+  datasetKinds,
+);
+
+/** A fully resolved job spec: every field is there. */
+export const jobSpecSchema = z.strictObject(
+  {
+    name: outerFields.name,
+    preset: presetField.optional(),
+    model: z.strictObject(modelShape, object),
+    dataset: datasetSchema,
+    training: z.strictObject(
+      {
+        ...trainingFields,
+        optimizer: z.strictObject(optimizerShape, object),
+        schedule: scheduleSchema,
+        shuffle: z.strictObject(shuffleShape, object),
+      },
+      object,
+    ),
+    faults: z.strictObject(faultsShape, object),
+    evaluation: z.strictObject(evaluationShape, object),
+    checkpoint: z.strictObject(checkpointShape, object),
+    priority: outerFields.priority,
+  },
+  object,
+);
+
+export type JobSpec = z.infer<typeof jobSpecSchema>;
+
+/** What may be sent: any field may be left out. For OpenAPI (`z.toJSONSchema`) and documentation; `resolveJobSpec` validates. */
+export const jobSpecInputSchema = z
+  .strictObject({
+    ...outerFields,
+    preset: presetField,
+    model: z.strictObject(modelShape).partial().describe('The network.'),
+    dataset: z
+      .strictObject({
+        ...syntheticShape,
+        ...cifar10Shape,
+        kind: oneOf('cifar10', 'synthetic').describe('Kind of dataset.'),
+      })
+      .partial()
+      .describe(
+        'The images. size, testSize, classes, imageSize and seed belong to synthetic; path and normalisation to cifar10.',
+      ),
+    training: z
+      .strictObject({
+        ...trainingFields,
+        optimizer: z.strictObject(optimizerShape).partial().describe('The optimizer.'),
+        schedule: z
+          .strictObject({
+            ...scheduleShapes.step,
+            finalLearningRate,
+            anneal: scheduleShapes['one-cycle'].anneal,
+            kind: described(
+              oneOf('constant', 'step', 'cosine', 'one-cycle'),
+              'How the learning rate changes.',
+              'constant',
+            ),
+          })
+          .partial()
+          .describe(
+            'The learning rate. milestones, milestoneSteps and gamma belong to step, finalLearningRate to cosine, anneal to one-cycle.',
+          ),
+        shuffle: z.strictObject(shuffleShape).partial().describe('The order of samples.'),
+      })
+      .partial()
+      .describe('How the network is trained.'),
+    faults: z.strictObject(faultsShape).partial().describe('What happens when something goes wrong.'),
+    evaluation: z.strictObject(evaluationShape).partial().describe('When the test images are evaluated.'),
+    checkpoint: z.strictObject(checkpointShape).partial().describe('When the state is saved.'),
+  })
+  .partial()
+  .meta({
+    title: 'Job spec',
+    description: 'One training run. Any field may be left out: the preset, then defaults fill it.',
+  });
+
+export type JobSpecInput = z.input<typeof jobSpecInputSchema>;
+
+/** The fields that an object of the spec may have, by its path; for messages about unknown ones. */
+export function fieldsAt(path: string, kind: unknown): string[] {
+  const schedule = Object.entries(scheduleShapes).find(([name]) => name === kind)?.[1] ?? scheduleShapes.constant;
+  const shapes: Record<string, object> = {
+    '': jobSpecSchema.shape,
+    model: modelShape,
+    dataset: kind === 'synthetic' ? syntheticShape : cifar10Shape,
+    'dataset.normalisation': normalisationSchema.shape,
+    training: jobSpecSchema.shape.training.shape,
+    'training.optimizer': optimizerShape,
+    'training.schedule': schedule,
+    'training.shuffle': shuffleShape,
+    faults: faultsShape,
+    evaluation: evaluationShape,
+    checkpoint: checkpointShape,
+  };
+  return Object.keys(shapes[path] ?? {});
+}

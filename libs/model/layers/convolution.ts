@@ -1,0 +1,50 @@
+// Owns: a convolution's forward and both gradients, with torchvision's padding.
+// Refuses to know: bias, normalisation, activation, and where filters come from.
+
+import { conv2d, conv2dBackpropFilter, conv2dBackpropInput } from '../tensorflow/kernels.js';
+import type { Tensor } from '../tensorflow/tensor.js';
+import { cropWindow, geometryOf, padWindow } from './padding.js';
+import type { Window, WindowGeometry } from './padding.js';
+
+/** What backward needs of one forward pass. */
+export interface ConvolutionTrace {
+  /** The input as the kernel read it: the layer's own padded copy, or the borrowed input. */
+  readonly input: Tensor;
+  readonly ownsInput: boolean;
+  readonly inputShape: readonly number[];
+  readonly geometry: WindowGeometry;
+}
+
+/** x [n, h, w, inputs] (borrowed) -> [n, h', w', outputs]. The caller gives the trace back through `releaseTrace`. */
+export function convolve(x: Tensor, filter: Tensor, window: Window): { output: Tensor; trace: ConvolutionTrace } {
+  const geometry = geometryOf(window, x.shape[1] ?? 0, x.shape[2] ?? 0);
+  const input = padWindow(x, geometry);
+  const output = conv2d(input, filter, window.stride, geometry.padding);
+  return { output, trace: { input, ownsInput: input !== x, inputShape: x.shape, geometry } };
+}
+
+/** Gradient with respect to the filter, in the filter's shape. */
+export function filterGradient(
+  gradient: Tensor,
+  filterShape: readonly number[],
+  window: Window,
+  trace: ConvolutionTrace,
+): Tensor {
+  return conv2dBackpropFilter(trace.input, filterShape, gradient, window.stride, trace.geometry.padding);
+}
+
+/** Gradient with respect to the input, in the input's shape. */
+export function inputGradient(gradient: Tensor, filter: Tensor, window: Window, trace: ConvolutionTrace): Tensor {
+  const padded = conv2dBackpropInput(
+    trace.input.shape,
+    filter,
+    gradient,
+    window.stride,
+    trace.geometry.padding,
+  );
+  return cropWindow(padded, trace.geometry, trace.inputShape);
+}
+
+export function releaseTrace(trace: ConvolutionTrace): void {
+  if (trace.ownsInput) trace.input.dispose();
+}

@@ -1,0 +1,93 @@
+// Owns: the three shortcuts of the paper (section 3.3): identity, A (subsampled, zero channels added), projection (B, C).
+// Refuses to know: the main path beside it.
+
+import type { ShortcutPlan } from '../resnet.js';
+import { pad, slice, stridedSlice, stridedSliceGrad } from '../tensorflow/kernels.js';
+import type { Tensor } from '../tensorflow/tensor.js';
+import { ConvolutionUnit } from './convolution-unit.js';
+import type { GradientSink, ParameterSource } from './sink.js';
+
+export interface Shortcut {
+  /** Borrows x. Returns x itself or a new tensor, which is then the caller's. */
+  forward(x: Tensor, training: boolean): Tensor;
+  /** Borrows the gradient of the sum. Returns it itself or a new tensor, which is then the caller's. */
+  backward(gradient: Tensor, sink: GradientSink): Tensor;
+  reportStatistics(sink: GradientSink): void;
+}
+
+/** Undefined for plain nets, which have none. */
+export function shortcutOf(plan: ShortcutPlan, source: ParameterSource): Shortcut | undefined {
+  switch (plan.kind) {
+    case 'none':
+      return undefined;
+    case 'identity':
+      return identity;
+    case 'subsample':
+      return new Subsample(plan.stride, plan.inputs, plan.outputs);
+    case 'projection':
+      return new Projection(new ConvolutionUnit(plan.convolution, undefined, source));
+  }
+}
+
+const identity: Shortcut = {
+  forward: (x) => x,
+  backward: (gradient) => gradient,
+  reportStatistics: () => undefined,
+};
+
+class Projection implements Shortcut {
+  constructor(private readonly unit: ConvolutionUnit) {}
+
+  forward(x: Tensor, training: boolean): Tensor {
+    return this.unit.forward(x, training);
+  }
+
+  backward(gradient: Tensor, sink: GradientSink): Tensor {
+    return this.unit.backward(gradient, sink, { keepGradient: true, wantsInput: true }) as Tensor;
+  }
+
+  reportStatistics(sink: GradientSink): void {
+    this.unit.reportStatistics(sink);
+  }
+}
+
+/** Every stride-th row and column; the channels that the input does not have are zero. */
+class Subsample implements Shortcut {
+  #inputShape: readonly number[] = [];
+
+  constructor(
+    private readonly stride: number,
+    private readonly inputs: number,
+    private readonly outputs: number,
+  ) {}
+
+  forward(x: Tensor): Tensor {
+    this.#inputShape = x.shape;
+    const thinned = this.stride === 1 ? x : stridedSlice(x, x.shape, this.#strides());
+    if (this.outputs === this.inputs) return thinned;
+    const widened = pad(thinned, [
+      [0, 0],
+      [0, 0],
+      [0, 0],
+      [0, this.outputs - this.inputs],
+    ]);
+    if (thinned !== x) thinned.dispose();
+    return widened;
+  }
+
+  backward(gradient: Tensor): Tensor {
+    const [n = 0, height = 0, width = 0] = gradient.shape;
+    const narrowed =
+      this.outputs === this.inputs ? gradient : slice(gradient, [0, 0, 0, 0], [n, height, width, this.inputs]);
+    if (this.stride === 1) return narrowed;
+    const spread = stridedSliceGrad(narrowed, this.#inputShape, this.#strides());
+    if (narrowed !== gradient) narrowed.dispose();
+    return spread;
+  }
+
+  reportStatistics(): void {}
+
+  #strides(): readonly number[] {
+    return [1, this.stride, this.stride, 1];
+  }
+}

@@ -1,0 +1,137 @@
+// Owns: the way between flat vectors and named tensors in torchvision's names and layouts (filters OIHW, dense [out, in]).
+// Refuses to know: files. Conversions only move numbers, so they lose nothing.
+import type { ParameterLayout, TensorEntry } from './parameters.js';
+import { float32Of, SafetensorsError, type StoredTensor, type TensorSource } from './safetensors.js';
+
+/** Parameters and running statistics as torchvision's state_dict has them (but for num_batches_tracked). */
+export function modelTensors(
+  layout: ParameterLayout,
+  parameters: Float32Array,
+  statistics: Float32Array,
+): TensorSource[] {
+  return [...tensorsOf(layout.parameters, parameters), ...tensorsOf(layout.statistics, statistics)];
+}
+
+/** Momentum buffers, under their parameters' names. */
+export function momentumTensors(layout: ParameterLayout, momentum: Float32Array): TensorSource[] {
+  return tensorsOf(layout.parameters, momentum);
+}
+
+/**
+ * Fills the flat vectors from named tensors; `num_batches_tracked` is passed over.
+ *
+ * @param source where the tensors come from, for messages
+ * @throws SafetensorsError naming what is missing, unknown or of another shape
+ */
+export function loadModelTensors(
+  layout: ParameterLayout,
+  tensors: ReadonlyMap<string, StoredTensor>,
+  parameters: Float32Array,
+  statistics: Float32Array,
+  source: string,
+): void {
+  checkNames([...layout.parameters, ...layout.statistics], tensors, source);
+  loadTensors(layout.parameters, tensors, parameters, source);
+  loadTensors(layout.statistics, tensors, statistics, source);
+}
+
+/** Fills the flat momentum from named tensors. */
+export function loadMomentumTensors(
+  layout: ParameterLayout,
+  tensors: ReadonlyMap<string, StoredTensor>,
+  momentum: Float32Array,
+  source: string,
+): void {
+  checkNames(layout.parameters, tensors, source);
+  loadTensors(layout.parameters, tensors, momentum, source);
+}
+
+function tensorsOf(entries: readonly TensorEntry[], flat: Float32Array): TensorSource[] {
+  return entries.map((entry) => ({
+    name: entry.name,
+    shape: storedShape(entry),
+    values: () => {
+      const values = flat.subarray(entry.offset, entry.offset + entry.size);
+      const axes = axesOf(entry);
+      if (!axes) return values;
+      const stored = new Float32Array(entry.size);
+      reverseAxes(values, stored, ...axes);
+      return stored;
+    },
+  }));
+}
+
+function loadTensors(
+  entries: readonly TensorEntry[],
+  tensors: ReadonlyMap<string, StoredTensor>,
+  flat: Float32Array,
+  source: string,
+): void {
+  for (const entry of entries) {
+    const tensor = tensors.get(entry.name)!;
+    const expected = storedShape(entry);
+    if (tensor.shape.length !== expected.length || tensor.shape.some((side, index) => side !== expected[index])) {
+      const found = `[${tensor.shape.join(', ')}]`;
+      throw new SafetensorsError(
+        `${source}: ${entry.name} has shape ${found}, the network needs [${expected.join(', ')}]`,
+      );
+    }
+    const stored = float32Of(tensor);
+    const values = flat.subarray(entry.offset, entry.offset + entry.size);
+    const axes = axesOf(entry);
+    if (!axes) values.set(stored);
+    else reverseAxes(stored, values, axes[2], axes[1], axes[0]);
+  }
+}
+
+/** HWIO to OIHW, [in, out] to [out, in], all else as it is. */
+function storedShape(entry: TensorEntry): readonly number[] {
+  const [first, second, third, fourth] = entry.shape;
+  if (entry.role === 'filter') return [fourth!, third!, first!, second!];
+  if (entry.role === 'dense') return [second!, first!];
+  return entry.shape;
+}
+
+/**
+ * The axes that storing reverses: a filter's [H * W, I, O] becomes [O, I, H * W], the dense layer's [in, 1, out] becomes
+ * [out, 1, in]; nothing to do for vectors.
+ */
+function axesOf(entry: TensorEntry): readonly [number, number, number] | undefined {
+  const [first, second, third, fourth] = entry.shape;
+  if (entry.role === 'filter') return [first! * second!, third!, fourth!];
+  if (entry.role === 'dense') return [first!, 1, second!];
+  return undefined;
+}
+
+/** Edge of the tiles in which axes are reversed: rows read and rows written then both stay in the cache. */
+const TILE = 32;
+
+/** to[z, y, x] = from[x, y, z]. */
+function reverseAxes(from: Float32Array, to: Float32Array, xs: number, ys: number, zs: number): void {
+  for (let firstY = 0; firstY < ys; firstY += TILE) {
+    const endY = Math.min(firstY + TILE, ys);
+    for (let firstZ = 0; firstZ < zs; firstZ += TILE) {
+      const endZ = Math.min(firstZ + TILE, zs);
+      for (let y = firstY; y < endY; y++) {
+        for (let z = firstZ; z < endZ; z++) {
+          const target = (z * ys + y) * xs;
+          for (let x = 0; x < xs; x++) to[target + x] = from[(x * ys + y) * zs + z]!;
+        }
+      }
+    }
+  }
+}
+
+function checkNames(entries: readonly TensorEntry[], tensors: ReadonlyMap<string, StoredTensor>, source: string): void {
+  const missing = entries.filter((entry) => !tensors.has(entry.name)).map((entry) => entry.name);
+  if (missing.length > 0)
+    throw new SafetensorsError(`${source} lacks ${listed(missing)}: it belongs to another network`);
+  const known = new Set(entries.map((entry) => entry.name));
+  const unknown = [...tensors.keys()].filter((name) => !known.has(name) && !name.endsWith('.num_batches_tracked'));
+  if (unknown.length > 0)
+    throw new SafetensorsError(`${source} has ${listed(unknown)}, which the network does not have`);
+}
+
+function listed(names: readonly string[]): string {
+  return names.length <= 3 ? names.join(', ') : `${names.slice(0, 3).join(', ')} and ${names.length - 3} more`;
+}

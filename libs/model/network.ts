@@ -1,0 +1,178 @@
+// Owns: a whole net on the device: its layers in order, a training pass over one shard, evaluation.
+// Refuses to know: mini-batches, tasks, trees, optimizers and how gradients travel.
+
+import { DeviceParameters } from './device-parameters.js';
+import type { ModelSpec } from './job-spec.js';
+import { isNotNegative } from './layers/activation.js';
+import { Block } from './layers/block.js';
+import { ConvolutionUnit } from './layers/convolution-unit.js';
+import { dense, denseGradients } from './layers/dense.js';
+import { crossEntropy } from './layers/loss.js';
+import type { LossResult } from './layers/loss.js';
+import { globalAverage, globalAverageGradient, StemMaxPool } from './layers/pooling.js';
+import { emit } from './layers/sink.js';
+import type { GradientSink } from './layers/sink.js';
+import { layoutOf } from './parameters.js';
+import type { ParameterLayout, TensorEntry } from './parameters.js';
+import { planOf } from './resnet.js';
+import type { NetworkPlan } from './resnet.js';
+import { cast } from './tensorflow/kernels.js';
+import { disposeOnError, Tensor } from './tensorflow/tensor.js';
+
+export type { GradientSink } from './layers/sink.js';
+export type { LossResult } from './layers/loss.js';
+
+/** bfloat16: convolutions and activations; parameters, batch-norm statistics, dense layer, loss and sums stay float32. */
+export type Precision = 'float32' | 'bfloat16';
+
+export interface NetworkOptions {
+  /** Share of each target that is spread evenly over all classes. @default 0 */
+  readonly labelSmoothing?: number;
+}
+
+/** What a forward pass leaves outside the layers. */
+interface Forward {
+  /** The images on the device; in evaluation freed already. */
+  readonly input: Tensor;
+  readonly featureShape: readonly number[];
+  /** [n, features] in float32: what the dense layer read. */
+  readonly average: Tensor;
+  readonly logits: Tensor;
+}
+
+/** One net, one pass at a time: forward leaves in the layers what backward takes out again. Not for two threads. */
+export class Network {
+  readonly layout: ParameterLayout;
+  readonly #plan: NetworkPlan;
+  readonly #parameters: DeviceParameters;
+  readonly #stem: ConvolutionUnit;
+  readonly #stemPool: StemMaxPool | undefined;
+  readonly #blocks: readonly Block[];
+  readonly #denseWeight: TensorEntry;
+  readonly #denseBias: TensorEntry;
+
+  /** @throws RangeError for an unknown architecture. @throws TensorFlowUnavailableError on the first load. */
+  static create(model: ModelSpec, precision: Precision, options: NetworkOptions = {}): Network {
+    return new Network(model, precision, options.labelSmoothing ?? 0);
+  }
+
+  private constructor(
+    model: ModelSpec,
+    readonly precision: Precision,
+    private readonly labelSmoothing: number,
+  ) {
+    const plan = planOf(model);
+    this.#plan = plan;
+    this.layout = layoutOf(model);
+    const denseNames = [`${plan.dense.name}.weight`, `${plan.dense.name}.bias`];
+    this.#parameters = new DeviceParameters(
+      this.layout,
+      precision,
+      ({ role, name }) => (role !== 'filter' && role !== 'bias') || denseNames.includes(name),
+    );
+    this.#stem = new ConvolutionUnit(plan.stem, model.activation, this.#parameters);
+    this.#stemPool = plan.stemPool ? new StemMaxPool(isNotNegative(model.activation)) : undefined;
+    this.#blocks = plan.blocks.map((block) => new Block(block, model.activation, this.#parameters));
+    [this.#denseWeight, this.#denseBias] = denseNames.map((name) => this.#parameters.entry(name)) as [
+      TensorEntry,
+      TensorEntry,
+    ];
+  }
+
+  /** Copies both flat vectors to the device; in bfloat16 filters are rounded here, once. */
+  loadParameters(parameters: Float32Array, statistics: Float32Array): void {
+    this.#parameters.load(parameters, statistics);
+  }
+
+  /**
+   * Forward and backward over one shard, with the shard's own batch-norm statistics.
+   * @param images [n, h, w, 3] in the layout of the net's input, normalised; may lie in shared memory
+   * @param labels n class numbers
+   * @param scale the gradient is that of (sum of the samples' losses) * scale
+   * @throws RangeError on lengths that do not fit, KernelError when TensorFlow refuses; either leaves no tensor behind
+   */
+  trainShard(images: Float32Array, labels: Int32Array, scale: number, sink: GradientSink): LossResult {
+    return disposeOnError(() => {
+      const forward = this.#forward(images, labels.length, true);
+      const { result, gradient } = crossEntropy(forward.logits, labels, this.labelSmoothing, scale);
+      forward.logits.dispose();
+      this.#backward(gradient as Tensor, forward, sink);
+      return result;
+    });
+  }
+
+  /** Forward with running statistics. The sums are over all the images given: keep batches small enough for memory. */
+  evaluate(images: Float32Array, labels: Int32Array): LossResult {
+    return disposeOnError(() => {
+      const { logits, average } = this.#forward(images, labels.length, false);
+      average.dispose();
+      const { result } = crossEntropy(logits, labels, this.labelSmoothing, undefined);
+      logits.dispose();
+      return result;
+    });
+  }
+
+  /** The logits [n, classes] of `count` images with running statistics. */
+  predict(images: Float32Array, count: number): Float32Array {
+    return disposeOnError(() => {
+      const { logits, average } = this.#forward(images, count, false);
+      average.dispose();
+      const values = logits.readFloat32();
+      logits.dispose();
+      return values;
+    });
+  }
+
+  /** Frees all device memory; the net can be used again after another `loadParameters`. */
+  dispose(): void {
+    this.#parameters.dispose();
+  }
+
+  /** In training every layer keeps what its backward needs; in evaluation each input is freed once it has been read. */
+  #forward(images: Float32Array, count: number, training: boolean): Forward {
+    const input = this.#upload(images, count);
+    let x = input;
+    const advance = (next: Tensor): void => {
+      if (!training) x.dispose();
+      x = next;
+    };
+    advance(this.#stem.forward(x, training));
+    if (this.#stemPool !== undefined) advance(this.#stemPool.forward(x, training));
+    for (const block of this.#blocks) advance(block.forward(x, training));
+    const average = globalAverage(x);
+    const featureShape = x.shape;
+    if (!training) x.dispose();
+    const weight = this.#parameters.tensor(this.#denseWeight);
+    const logits = dense(average, weight, this.#parameters.tensor(this.#denseBias));
+    return { input, featureShape, average, logits };
+  }
+
+  /** From the last layer to the first; consumes the gradient of the logits and what forward left. */
+  #backward(logitsGradient: Tensor, { input, featureShape, average }: Forward, sink: GradientSink): void {
+    const gradients = denseGradients(logitsGradient, average, this.#parameters.tensor(this.#denseWeight));
+    logitsGradient.dispose();
+    average.dispose();
+    emit(sink, this.#denseBias, gradients.bias);
+    emit(sink, this.#denseWeight, gradients.weight);
+    let current = globalAverageGradient(gradients.input, featureShape, this.precision);
+    for (const block of this.#blocks.toReversed()) current = block.backward(current, sink);
+    if (this.#stemPool !== undefined) current = this.#stemPool.backward(current);
+    this.#stem.backward(current, sink, { keepGradient: false, wantsInput: false });
+    input.dispose();
+    this.#stem.reportStatistics(sink);
+    for (const block of this.#blocks) block.reportStatistics(sink);
+  }
+
+  #upload(images: Float32Array, count: number): Tensor {
+    const channels = this.#plan.imageChannels;
+    const side = Math.sqrt(images.length / (count * channels));
+    if (count < 1 || !Number.isInteger(side) || side < 1) {
+      throw new RangeError(`${images.length} numbers are not ${count} square images of ${channels} channels`);
+    }
+    const exact = Tensor.of(images, [count, side, side, channels]);
+    if (this.precision === 'float32') return exact;
+    const rounded = cast(exact, 'bfloat16');
+    exact.dispose();
+    return rounded;
+  }
+}

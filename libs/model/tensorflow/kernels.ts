@@ -1,0 +1,349 @@
+// Owns: one function per TensorFlow kernel that the layers use: attributes in, tensors out, in NHWC.
+// Refuses to know: layers and ownership of inputs: a kernel reads its inputs and disposes none of them.
+
+import { performance } from 'node:perf_hooks';
+import { addon, ATTRIBUTE, DTYPE } from './addon.js';
+import type { Attribute, DType } from './addon.js';
+import { int32Constant, Tensor } from './tensor.js';
+
+/** A kernel refused its inputs or failed; the message names the kernel, the shapes and TensorFlow's reason. */
+export class KernelError extends Error {
+  override readonly name = 'KernelError';
+}
+
+export type WindowPadding = 'SAME' | 'VALID';
+
+/** Runs a kernel by name. For callers without a function of their own below. @throws KernelError */
+export function runKernel(
+  name: string,
+  attributes: readonly Attribute[],
+  inputs: readonly Tensor[],
+  outputs: number,
+): Tensor[] {
+  const ids = inputs.map((tensor) => tensor.id);
+  const start = observer === undefined ? 0 : performance.now();
+  let results;
+  try {
+    results = addon().executeOp(name, attributes, ids, outputs);
+  } catch (cause) {
+    const shapes = inputs.map((tensor) => `${tensor.dtype}[${tensor.shape.join(', ')}]`).join(', ');
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new KernelError(`kernel ${name}(${shapes}) failed: ${reason}`, { cause });
+  }
+  observer?.(name, performance.now() - start, inputs);
+  return results.map((output) => Tensor.adopt(output));
+}
+
+type KernelObserver = (kernel: string, ms: number, inputs: readonly Tensor[]) => void;
+let observer: KernelObserver | undefined;
+
+/** Tells `next` of every kernel that has run in this thread (on a GPU: been queued) and how long; undefined stops it. */
+export function observeKernels(next: KernelObserver | undefined): void {
+  observer = next;
+}
+
+function single(name: string, attributes: readonly Attribute[], inputs: readonly Tensor[]): Tensor {
+  return runKernel(name, attributes, inputs, 1)[0] as Tensor;
+}
+
+// Attributes are the same objects on every call: a step makes thousands of calls.
+const attributeLists = new Map<string, readonly Attribute[]>();
+
+function attributesFor(key: string, make: () => readonly Attribute[]): readonly Attribute[] {
+  let list = attributeLists.get(key);
+  if (list === undefined) {
+    list = make();
+    attributeLists.set(key, list);
+  }
+  return list;
+}
+
+const typeAttribute = (name: string, dtype: DType): Attribute => ({
+  name,
+  type: ATTRIBUTE.type,
+  value: DTYPE[dtype],
+});
+const text = (name: string, value: string): Attribute => ({ name, type: ATTRIBUTE.string, value });
+const flag = (name: string, value: boolean): Attribute => ({ name, type: ATTRIBUTE.bool, value });
+const float = (name: string, value: number): Attribute => ({ name, type: ATTRIBUTE.float, value });
+const int = (name: string, value: number): Attribute => ({ name, type: ATTRIBUTE.int, value });
+const ints = (name: string, value: readonly number[]): Attribute => ({ name, type: ATTRIBUTE.int, value });
+
+/** The attribute list [T] that most elementwise kernels take. */
+const ofType = (dtype: DType): readonly Attribute[] =>
+  attributesFor(`T${dtype}`, () => [typeAttribute('T', dtype)]);
+
+const withInt32Index = (dtype: DType, indexName: string): readonly Attribute[] =>
+  attributesFor(`${indexName}${dtype}`, () => [typeAttribute('T', dtype), typeAttribute(indexName, 'int32')]);
+
+// --- convolution ---
+
+function convolutionAttributes(dtype: DType, stride: number, padding: WindowPadding): readonly Attribute[] {
+  return attributesFor(`conv${dtype}${stride}${padding}`, () => [
+    typeAttribute('T', dtype),
+    ints('strides', [1, stride, stride, 1]),
+    flag('use_cudnn_on_gpu', true),
+    text('padding', padding),
+    ints('explicit_paddings', []),
+    text('data_format', 'NHWC'),
+    ints('dilations', [1, 1, 1, 1]),
+  ]);
+}
+
+/** x [n, h, w, inputs], filter [kh, kw, inputs, outputs] -> [n, h', w', outputs]. */
+export function conv2d(x: Tensor, filter: Tensor, stride: number, padding: WindowPadding): Tensor {
+  return single('Conv2D', convolutionAttributes(x.dtype, stride, padding), [x, filter]);
+}
+
+/** Gradient with respect to the filter of shape `filterShape`. */
+export function conv2dBackpropFilter(
+  x: Tensor,
+  filterShape: readonly number[],
+  gradient: Tensor,
+  stride: number,
+  padding: WindowPadding,
+): Tensor {
+  const attributes = convolutionAttributes(x.dtype, stride, padding);
+  return single('Conv2DBackpropFilter', attributes, [x, int32Constant(filterShape), gradient]);
+}
+
+/** Gradient with respect to the input of shape `inputShape`. */
+export function conv2dBackpropInput(
+  inputShape: readonly number[],
+  filter: Tensor,
+  gradient: Tensor,
+  stride: number,
+  padding: WindowPadding,
+): Tensor {
+  const attributes = convolutionAttributes(gradient.dtype, stride, padding);
+  return single('Conv2DBackpropInput', attributes, [int32Constant(inputShape), filter, gradient]);
+}
+
+export function biasAdd(x: Tensor, bias: Tensor): Tensor {
+  return single('BiasAdd', ofType(x.dtype), [x, bias]);
+}
+
+/** Sums over all axes but the last. */
+export function biasAddGrad(gradient: Tensor): Tensor {
+  return single('BiasAddGrad', ofType(gradient.dtype), [gradient]);
+}
+
+// --- batch norm ---
+
+function batchNormAttributes(dtype: DType, epsilon: number, training: boolean): readonly Attribute[] {
+  return attributesFor(`bn${dtype}${epsilon}${training}`, () => [
+    typeAttribute('T', dtype),
+    typeAttribute('U', 'float32'),
+    float('epsilon', epsilon),
+    text('data_format', 'NHWC'),
+    flag('is_training', training),
+  ]);
+}
+
+/** Outputs y, batch mean, batch variance (unbiased) and the three reserves that the gradient wants. */
+export function fusedBatchNorm(
+  x: Tensor,
+  gamma: Tensor,
+  beta: Tensor,
+  mean: Tensor,
+  variance: Tensor,
+  epsilon: number,
+  training: boolean,
+): Tensor[] {
+  return runKernel(
+    'FusedBatchNormV3',
+    batchNormAttributes(x.dtype, epsilon, training),
+    [x, gamma, beta, mean, variance],
+    6,
+  );
+}
+
+/** Outputs the gradients of input, gamma and beta, and two empty tensors. */
+export function fusedBatchNormGrad(
+  gradient: Tensor,
+  x: Tensor,
+  gamma: Tensor,
+  reserves: readonly Tensor[],
+  epsilon: number,
+): Tensor[] {
+  const attributes = batchNormAttributes(x.dtype, epsilon, true);
+  return runKernel('FusedBatchNormGradV3', attributes, [gradient, x, gamma, ...reserves], 5);
+}
+
+// --- activations ---
+
+export function relu(x: Tensor): Tensor {
+  return single('Relu', ofType(x.dtype), [x]);
+}
+
+/** `y` may be the rectifier's input or its output: only the sign counts. */
+export function reluGrad(gradient: Tensor, y: Tensor): Tensor {
+  return single('ReluGrad', ofType(y.dtype), [gradient, y]);
+}
+
+function leakyAttributes(dtype: DType, slope: number): readonly Attribute[] {
+  return attributesFor(`leaky${dtype}${slope}`, () => [typeAttribute('T', dtype), float('alpha', slope)]);
+}
+
+export function leakyRelu(x: Tensor, slope: number): Tensor {
+  return single('LeakyRelu', leakyAttributes(x.dtype, slope), [x]);
+}
+
+export function leakyReluGrad(gradient: Tensor, y: Tensor, slope: number): Tensor {
+  return single('LeakyReluGrad', leakyAttributes(y.dtype, slope), [gradient, y]);
+}
+
+export function sigmoid(x: Tensor): Tensor {
+  return single('Sigmoid', ofType(x.dtype), [x]);
+}
+
+export function sigmoidGrad(gradient: Tensor, y: Tensor): Tensor {
+  return single('SigmoidGrad', ofType(y.dtype), [y, gradient]);
+}
+
+export function tanh(x: Tensor): Tensor {
+  return single('Tanh', ofType(x.dtype), [x]);
+}
+
+export function tanhGrad(gradient: Tensor, y: Tensor): Tensor {
+  return single('TanhGrad', ofType(y.dtype), [y, gradient]);
+}
+
+// --- pooling ---
+
+function poolAttributes(dtype: DType, window: number, stride: number, padding: WindowPadding): readonly Attribute[] {
+  return attributesFor(`pool${dtype}${window}${stride}${padding}`, () => [
+    typeAttribute('T', dtype),
+    ints('ksize', [1, window, window, 1]),
+    ints('strides', [1, stride, stride, 1]),
+    text('padding', padding),
+    ints('explicit_paddings', []),
+    text('data_format', 'NHWC'),
+  ]);
+}
+
+export function maxPool(x: Tensor, window: number, stride: number, padding: WindowPadding): Tensor {
+  return single('MaxPool', poolAttributes(x.dtype, window, stride, padding), [x]);
+}
+
+export function maxPoolGrad(
+  x: Tensor,
+  y: Tensor,
+  gradient: Tensor,
+  window: number,
+  stride: number,
+  padding: WindowPadding,
+): Tensor {
+  return single('MaxPoolGrad', poolAttributes(x.dtype, window, stride, padding), [x, y, gradient]);
+}
+
+/** Mean over the axes, which are dropped. */
+export function mean(x: Tensor, axes: readonly number[]): Tensor {
+  const attributes = attributesFor(`mean${x.dtype}`, () => [
+    typeAttribute('T', x.dtype),
+    typeAttribute('Tidx', 'int32'),
+    flag('keep_dims', false),
+  ]);
+  return single('Mean', attributes, [x, int32Constant(axes)]);
+}
+
+// --- shapes ---
+
+export function reshape(x: Tensor, shape: readonly number[]): Tensor {
+  return single('Reshape', withInt32Index(x.dtype, 'Tshape'), [x, int32Constant(shape)]);
+}
+
+/** `paddings` holds [before, after] per axis; `fill` is a scalar of x's type, zero where it is left out. */
+export function pad(x: Tensor, paddings: readonly (readonly [number, number])[], fill?: Tensor): Tensor {
+  const table = int32Constant(paddings.flat(), [paddings.length, 2]);
+  const attributes = withInt32Index(x.dtype, 'Tpaddings');
+  return fill === undefined ? single('Pad', attributes, [x, table]) : single('PadV2', attributes, [x, table, fill]);
+}
+
+export function slice(x: Tensor, begin: readonly number[], size: readonly number[]): Tensor {
+  return single('Slice', withInt32Index(x.dtype, 'Index'), [x, int32Constant(begin), int32Constant(size)]);
+}
+
+function stridedAttributes(dtype: DType): readonly Attribute[] {
+  return attributesFor(`strided${dtype}`, () => [
+    typeAttribute('T', dtype),
+    typeAttribute('Index', 'int32'),
+    int('begin_mask', 0),
+    int('end_mask', 0),
+    int('ellipsis_mask', 0),
+    int('new_axis_mask', 0),
+    int('shrink_axis_mask', 0),
+  ]);
+}
+
+export function stridedSlice(x: Tensor, end: readonly number[], strides: readonly number[]): Tensor {
+  const begin = int32Constant(end.map(() => 0));
+  return single('StridedSlice', stridedAttributes(x.dtype), [x, begin, int32Constant(end), int32Constant(strides)]);
+}
+
+/** Puts the gradient back where `stridedSlice` took its elements from; zero elsewhere. */
+export function stridedSliceGrad(gradient: Tensor, inputShape: readonly number[], strides: readonly number[]): Tensor {
+  const begin = int32Constant(inputShape.map(() => 0));
+  const end = int32Constant(inputShape);
+  const inputs = [end, begin, end, int32Constant(strides), gradient];
+  return single('StridedSliceGrad', stridedAttributes(gradient.dtype), inputs);
+}
+
+export function broadcastTo(x: Tensor, shape: readonly number[]): Tensor {
+  return single('BroadcastTo', withInt32Index(x.dtype, 'Tidx'), [x, int32Constant(shape)]);
+}
+
+// --- arithmetic ---
+
+export function addV2(a: Tensor, b: Tensor): Tensor {
+  return single('AddV2', ofType(a.dtype), [a, b]);
+}
+
+export function multiply(a: Tensor, b: Tensor): Tensor {
+  return single('Mul', ofType(a.dtype), [a, b]);
+}
+
+/** a [m, k] times b [k, n], either transposed first. */
+export function matMul(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
+  const attributes = attributesFor(`matmul${a.dtype}${transposeA}${transposeB}`, () => [
+    typeAttribute('T', a.dtype),
+    flag('transpose_a', transposeA),
+    flag('transpose_b', transposeB),
+  ]);
+  return single('MatMul', attributes, [a, b]);
+}
+
+/** To another type, rounding to nearest even. */
+export function cast(x: Tensor, dtype: DType): Tensor {
+  const attributes = attributesFor(`cast${x.dtype}${dtype}`, () => [
+    typeAttribute('SrcT', x.dtype),
+    typeAttribute('DstT', dtype),
+    flag('Truncate', false),
+  ]);
+  return single('Cast', attributes, [x]);
+}
+
+/** The same bits under another type; [n, 2] of bfloat16 become [n] of int32. */
+export function bitcast(x: Tensor, dtype: DType): Tensor {
+  const attributes = attributesFor(`bitcast${x.dtype}${dtype}`, () => [
+    typeAttribute('T', x.dtype),
+    typeAttribute('type', dtype),
+  ]);
+  return single('Bitcast', attributes, [x]);
+}
+
+// --- loss ---
+
+/** logits [n, classes], labels int32 [n] -> losses [n] and the gradient of their sum [n, classes]. */
+export function sparseSoftmaxCrossEntropy(logits: Tensor, labels: Tensor): Tensor[] {
+  const attributes = attributesFor('sparse', () => [
+    typeAttribute('T', 'float32'),
+    typeAttribute('Tlabels', 'int32'),
+  ]);
+  return runKernel('SparseSoftmaxCrossEntropyWithLogits', attributes, [logits, labels], 2);
+}
+
+/** Like the sparse one, with a distribution over the classes per sample [n, classes]. */
+export function softmaxCrossEntropy(logits: Tensor, targets: Tensor): Tensor[] {
+  return runKernel('SoftmaxCrossEntropyWithLogits', ofType('float32'), [logits, targets], 2);
+}

@@ -1,0 +1,90 @@
+// Owns: measuring the engine alone: images per second of one process that computes tasks, by architecture, shard and precision.
+// Usage: node dist/test/bench/engine.js [architecture] [shard size] [float32|bfloat16] [steps] [shards per task] [--profile [--shapes]]
+// Set TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 to measure one thread.
+
+import { performance } from 'node:perf_hooks';
+import { isCifarForm } from '#model/architecture.js';
+import type { ModelSpec } from '#model/job-spec.js';
+import { Network } from '#model/network.js';
+import type { Precision } from '#model/network.js';
+import { initialState } from '#model/parameters.js';
+import { randomStream } from '#model/random.js';
+import { computeTask } from '#model/task-computation.js';
+import { observeKernels } from '#model/tensorflow/kernels.js';
+import { liveTensors } from '#model/tensorflow/tensor.js';
+import type { Tensor } from '#model/tensorflow/tensor.js';
+
+const [architecture = 'resnet20', size = '64', precision = 'bfloat16', steps = '20', shardsPerTask = '1'] =
+  process.argv.slice(2).filter((word) => !word.startsWith('--'));
+const profiling = process.argv.includes('--profile');
+
+const cifar = isCifarForm(architecture);
+const model: ModelSpec = {
+  architecture,
+  activation: 'relu',
+  shortcut: cifar ? 'A' : 'B',
+  batchNorm: true,
+  initialisation: 'he',
+  zeroLastGamma: false,
+  classes: cifar ? 10 : 1000,
+  imageSize: cifar ? 32 : 224,
+};
+
+const times = new Map<string, { calls: number; ms: number }>();
+
+function record(kernel: string, ms: number, inputs: readonly Tensor[]): void {
+  const label = process.argv.includes('--shapes')
+    ? `${kernel} ${inputs.map(({ dtype, shape }) => `${dtype.replace('float', 'f')}[${shape.join()}]`).join(' ')}`
+    : kernel;
+  const row = times.get(label) ?? { calls: 0, ms: 0 };
+  row.calls += 1;
+  row.ms += ms;
+  times.set(label, row);
+}
+
+function run(): void {
+  if (profiling) observeKernels(record);
+  const network = Network.create(model, precision as Precision);
+  const { parameters, statistics } = initialState(model, network.layout, 1);
+  const random = randomStream(1, 'bench');
+  const samples = Number(size);
+  const shards = Array.from({ length: Number(shardsPerTask) }, () => ({
+    images: Float32Array.from({ length: samples * model.imageSize ** 2 * 3 }, () => random.normal()),
+    labels: Int32Array.from({ length: samples }, () => random.below(model.classes)),
+  }));
+  const gradient =
+    precision === 'bfloat16'
+      ? new Uint16Array(network.layout.parameterCount)
+      : new Float32Array(network.layout.parameterCount);
+  const target = { gradient, statistics: new Float32Array(network.layout.statisticCount), onProgress: () => undefined };
+  const step = (): void => {
+    network.loadParameters(parameters, statistics);
+    computeTask(network, shards, samples * shards.length, target);
+  };
+  step();
+  step();
+  times.clear();
+  const durations: number[] = [];
+  for (let index = 0; index < Number(steps); index++) {
+    const start = performance.now();
+    step();
+    durations.push(performance.now() - start);
+  }
+  const seconds = durations.reduce((sum, ms) => sum + ms, 0) / 1000;
+  const images = samples * shards.length * durations.length;
+  const sorted = durations.toSorted((a, b) => a - b);
+  console.log(
+    `${architecture} ${precision} ${shards.length} x ${samples}: ${(images / seconds).toFixed(1)} images/s, ` +
+      `step ${(sorted[sorted.length >> 1] ?? 0).toFixed(1)} ms (min ${sorted[0]?.toFixed(1)}), ` +
+      `live tensors ${liveTensors()}, peak memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB`,
+  );
+  if (!profiling) return;
+  const rows = [...times].toSorted(([, a], [, b]) => b.ms - a.ms);
+  for (const [name, { calls, ms }] of rows) {
+    console.log(
+      `${name.padEnd(40)} ${(calls / durations.length).toFixed(1).padStart(8)} calls ${(ms / durations.length).toFixed(2).padStart(9)} ms`,
+    );
+  }
+}
+
+run();
