@@ -2,8 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 // Two projects: specs beside the sources, and systems under test/ that start real processes.
 export default defineConfig({
-  resolve: { conditions: ['lockstep-source', 'node', 'import', 'default'] },
-  ssr: { resolve: { conditions: ['lockstep-source', 'node', 'import', 'default'] } },
+  resolve: { conditions: ['lockstep-source'] },
+  ssr: { resolve: { conditions: ['lockstep-source'] } },
   test: {
     projects: [
       {

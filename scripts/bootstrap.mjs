@@ -1,6 +1,6 @@
 // From a clean clone to a running command: npm packages and build where they are missing or stale, then the command.
 // Plain JavaScript without dependencies, since it runs before anything is installed. Refuses to know what commands do.
-//   node scripts/bootstrap.mjs demo | test | start | bench [arguments]
+//   node scripts/bootstrap.mjs demo | up | test [--long] | bench [arguments]
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -16,13 +16,29 @@ const prepare = ['dist/test/support/prepare.js'];
 /** What each command runs once all is built: lists of arguments for node, one after the other. */
 const commands = {
   demo: (args) => [[cli, 'demo', ...args]],
-  start: (args) => [[cli, 'up', ...args]],
-  test: (args) => [prepare, ['node_modules/vitest/vitest.mjs', 'run', ...args]],
+  up: (args) => [[cli, 'up', ...args]],
+  test: (args) => [prepare, ['node_modules/vitest/vitest.mjs', 'run', ...testArguments(args)]],
   bench: (args) => [prepare, ['dist/test/bench/main.js', ...args]],
 };
 
+/** `--long` asks for the tests that take longer than people wait; without it, and unless projects are named, the others run. */
+function testArguments(args) {
+  const rest = args.filter((arg) => arg !== '--long');
+  if (rest.length < args.length) return ['--project', 'long', ...rest];
+  return rest.some((arg) => arg.startsWith('--project')) ? rest : ['--project', 'unit', '--project', 'system', ...rest];
+}
+
 /** What the build reads, from the repository's root. Made files among them are left out. */
-const buildInputs = ['apps', 'libs', 'proto', 'test', 'package.json', 'package-lock.json', 'tsconfig.json', 'vitest.config.ts'];
+const buildInputs = [
+  'apps',
+  'libs',
+  'proto',
+  'test',
+  'package.json',
+  'package-lock.json',
+  'tsconfig.json',
+  'vitest.config.ts',
+];
 const madeFolders = new Set(['node_modules', 'dist', 'generated']);
 
 let current;
@@ -61,7 +77,9 @@ async function main([name, ...args]) {
 function requireNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if ((major === 20 && minor >= 19) || (major === 22 && minor >= 12) || major >= 24) return;
-  throw new Error(`Lockstep needs Node 20.19, 22.12, 24 or newer; this is ${process.versions.node}. Install one of them.`);
+  throw new Error(
+    `Lockstep needs Node 20.19, 22.12, 24 or newer; this is ${process.versions.node}. Install one of them.`,
+  );
 }
 
 /** Installs npm packages unless what is installed is what the lockfile asks for. */

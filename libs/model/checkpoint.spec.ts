@@ -116,6 +116,16 @@ describe('a checkpoint', () => {
     expect(readdirSync(folder)).toEqual(['step-00000004']);
   });
 
+  it('that is there but damaged is written anew', () => {
+    const { path: checkpoint } = writeCheckpoint(folder, layout, stateOf(1), factsOf(4));
+    const file = path.join(checkpoint, 'optimizer.safetensors');
+    const content = readFileSync(file);
+    content[content.length - 5]! ^= 1;
+    writeFileSync(file, content);
+    writeCheckpoint(folder, layout, stateOf(1), factsOf(4));
+    expect(stateSha256(readCheckpoint(checkpoint, layout).state)).toBe(stateSha256(stateOf(1)));
+  });
+
   it('that is there but cut short is written anew', () => {
     const { path: checkpoint } = writeCheckpoint(folder, layout, stateOf(1), factsOf(4));
     truncateSync(path.join(checkpoint, 'model.safetensors'), 1000);

@@ -8,7 +8,7 @@ import { checkpointName, listCheckpoints, removeCheckpoint } from './checkpoint-
 import { parseManifest, type CheckpointManifest } from './checkpoint-manifest.js';
 import { loadModelTensors, loadMomentumTensors, modelTensors, momentumTensors } from './model-tensors.js';
 import type { ParameterLayout } from './parameters.js';
-import { parseSafetensors, writeSafetensors } from './safetensors.js';
+import { parseSafetensors, writeSafetensors, type SafetensorsFile } from './safetensors.js';
 import type { ScheduleState } from './schedule.js';
 
 export { checkpointName, listCheckpoints, pruneCheckpoints } from './checkpoint-folders.js';
@@ -201,22 +201,28 @@ function emptyState(layout: ParameterLayout): Omit<TrainingState, 'scheduleState
   };
 }
 
-function verifiedTensors(file: string, manifest: CheckpointManifest): ReturnType<typeof parseSafetensors>['tensors'] {
+function verifiedTensors(file: string, manifest: CheckpointManifest): SafetensorsFile['tensors'] {
+  return parseSafetensors(verifiedContent(file, manifest), file).tensors;
+}
+
+/** The bytes of a checkpoint's file, which have the hash that the manifest names. */
+function verifiedContent(file: string, manifest: CheckpointManifest): Buffer {
   const expected = manifest.files[path.basename(file)];
   if (!expected) throw new CheckpointError(`the manifest beside ${file} does not list it; use another checkpoint`);
   const content = readFileSync(file);
   const sha256 = createHash('sha256').update(content).digest('hex');
-  if (sha256 !== expected.sha256)
-    throw new CheckpointError(`${file} is damaged: its SHA-256 is not the manifest's; use another checkpoint`);
-  return parseSafetensors(content, file).tensors;
+  if (sha256 === expected.sha256) return content;
+  throw new CheckpointError(`${file} is damaged: its SHA-256 is not the manifest's; use another checkpoint`);
 }
 
+/** The manifest of a checkpoint that is there and good, down to its files' hashes; a damaged one is replaced by the caller. */
 function presentManifest(checkpoint: string): CheckpointManifest | undefined {
   if (sizeOf(path.join(checkpoint, MANIFEST_FILE)) === undefined) return undefined;
   try {
-    return readManifest(checkpoint);
+    const manifest = readManifest(checkpoint);
+    for (const name of Object.keys(manifest.files)) verifiedContent(path.join(checkpoint, name), manifest);
+    return manifest;
   } catch (error) {
-    // A damaged one is replaced.
     if (error instanceof CheckpointError) return undefined;
     throw error;
   }

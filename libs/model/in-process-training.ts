@@ -74,7 +74,9 @@ export async function trainInProcess(
     const run = new InProcessRun(spec, dataset, network, perEpoch, totalSteps);
     let evaluation: EpochReport | undefined;
     for (let step = 0; step < steps; step++) {
-      options.onStep?.(await run.step(step));
+      // Not inside the call: without a listener its arguments would not be evaluated.
+      const report = await run.step(step);
+      options.onStep?.(report);
       const epochs = (step + 1) / perEpoch;
       const { everyEpochs } = spec.evaluation;
       if (everyEpochs > 0 && Number.isInteger(epochs) && epochs % everyEpochs === 0) {
@@ -180,7 +182,10 @@ class InProcessRun {
     return inputs;
   }
 
-  #compute(inputs: readonly ShardInput[], miniBatchSamples: number): { contribution: Contribution; result: TaskResult } {
+  #compute(
+    inputs: readonly ShardInput[],
+    miniBatchSamples: number,
+  ): { contribution: Contribution; result: TaskResult } {
     const { parameterCount, statisticCount } = this.network.layout;
     const rounded = this.spec.training.wire === 'bfloat16';
     const sent = rounded ? new Uint16Array(parameterCount) : new Float32Array(parameterCount);

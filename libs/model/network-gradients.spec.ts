@@ -33,7 +33,7 @@ const name = ({ architecture, activation, shortcut, batchNorm }: ModelSpec): str
 
 it.each(nets.map(([model, samples, bound = 2e-5]) => ({ title: name(model), model, samples, bound })))(
   '$title: has the gradient that tfjs derives',
-  ({ model, samples, bound, title }) => {
+  ({ model, samples, bound }) => {
     const before = liveTensors();
     const network = Network.create(model, 'float32');
     const { parameters, statistics } = randomParameters(network, model);
@@ -45,13 +45,16 @@ it.each(nets.map(([model, samples, bound = 2e-5]) => ({ title: name(model), mode
     const theirs = differentiate(model, parameters, images, labels, 1 / 7);
 
     expect(mine.lossSum / theirs.lossSum).toBeCloseTo(1, 4);
-    if (network.layout.statisticCount > 0) expect(relativeError(mine.statistics, theirs.statistics)).toBeLessThan(bound);
+    if (network.layout.statisticCount > 0)
+      expect(relativeError(mine.statistics, theirs.statistics)).toBeLessThan(bound);
     const errors = network.layout.parameters.map(({ name: tensor, offset, size }) => ({
       tensor,
-      error: relativeError(mine.gradient.subarray(offset, offset + size), theirs.gradient.subarray(offset, offset + size)),
+      error: relativeError(
+        mine.gradient.subarray(offset, offset + size),
+        theirs.gradient.subarray(offset, offset + size),
+      ),
     }));
     const worst = errors.reduce((a, b) => (a.error > b.error ? a : b));
-    console.log(`${title}: whole ${relativeError(mine.gradient, theirs.gradient).toExponential(1)}, worst ${worst.tensor} ${worst.error.toExponential(1)}`);
     expect(relativeError(mine.gradient, theirs.gradient)).toBeLessThan(bound);
     expect(worst.error, worst.tensor).toBeLessThan(5 * bound);
     expect(mine.order).toEqual(network.layout.parameters.map((entry) => entry.name).toReversed());

@@ -50,8 +50,9 @@ export function sgdRange(update: SgdUpdate & { readonly weightDecay: number }): 
   const factor = round(update.momentumFactor);
   const decay = round(update.weightDecay);
   const scale = round(update.scale);
-  // x - x is 0 for finite x and NaN otherwise, which then stays: a check without a branch.
-  let check = 0;
+  // x * 0 is a zero for finite x and NaN otherwise, which then stays: a check without a branch, in two chains that overlap.
+  let velocityCheck = 0;
+  let movedCheck = 0;
   for (let index = from; index < to; index++) {
     const parameter = parameters[index]!;
     let direction = round(gradient[index]! * scale);
@@ -61,9 +62,10 @@ export function sgdRange(update: SgdUpdate & { readonly weightDecay: number }): 
     const moved = round(parameter - round(rate * move));
     outMomentum[index] = velocity;
     outParameters[index] = moved;
-    check += velocity - velocity + (moved - moved);
+    velocityCheck += velocity * 0;
+    movedCheck += moved * 0;
   }
-  return check === 0;
+  return velocityCheck + movedCheck === 0;
 }
 
 /** Applies `sgdRange` to the part of [from, to) that lies in each decay range; together they must cover it. */
@@ -122,7 +124,7 @@ export function updateStatisticsRange(update: {
     const before = statistics[index]!;
     const after = round(before + round(factor * round(batch[index]! - before)));
     outStatistics[index] = after;
-    check += after - after;
+    check += after * 0;
   }
   return check === 0;
 }
@@ -131,8 +133,7 @@ export function updateStatisticsRange(update: {
 export function allFinite(x: Float32Array, from = 0, to = x.length): boolean {
   let check = 0;
   for (let index = from; index < to; index++) {
-    const value = x[index]!;
-    check += value - value;
+    check += x[index]! * 0;
   }
   return check === 0;
 }

@@ -152,7 +152,6 @@ function multiplyHigh(a: number, b: number): number {
   return (Math.imul(aHigh, bHigh) + (carry >>> 16) + (middle >>> 16)) | 0;
 }
 
-const LN2 = 0.6931471805599453;
 const doubleView = new Float64Array(1);
 const wordView = new Uint32Array(doubleView.buffer);
 
@@ -171,5 +170,5 @@ export function naturalLog(x: number): number {
   const square = s * s;
   let sum = 0;
   for (let term = 23; term >= 1; term -= 2) sum = sum * square + 1 / term;
-  return exponent * LN2 + 2 * s * sum;
+  return exponent * Math.LN2 + 2 * s * sum;
 }

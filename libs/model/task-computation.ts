@@ -160,7 +160,12 @@ function rootSink(sums: PartialSums, target: ContributionTarget, weight: number)
   };
 }
 
-function writeRoot(target: Float32Array | Uint16Array, chain: readonly Sum[], entry: TensorEntry, gradient: Tensor): void {
+function writeRoot(
+  target: Float32Array | Uint16Array,
+  chain: readonly Sum[],
+  entry: TensorEntry,
+  gradient: Tensor,
+): void {
   if (target instanceof Uint16Array && chain.length === 0 && hasReadableBits(gradient)) {
     target.set(readBfloat16Bits(gradient), entry.offset); // rounded already: rounding again would change nothing
     return;

@@ -40,7 +40,7 @@ export function bounded<T>(work: PromiseLike<T>, site: CallSite, limits: WaitLim
       },
       (error: unknown) => {
         stop();
-        reject(error as Error);
+        reject(error);
       },
     );
   });

@@ -1,10 +1,9 @@
 // One call from beginning to end, as a promise or an iterable, with a deadline and errors that name it.
 // Refuses to know the services: callers start the call on a stub with the options given to them.
-import type { Readable } from 'node:stream';
 import type { CallOptions, ClientReadableStream, ClientUnaryCall, ClientWritableStream } from '@grpc/grpc-js';
 import { bounded, type WaitLimits } from './bounded.js';
 import { callOptions } from './channel.js';
-import { messagesOf, type MessageSink, writeAll } from './streams.js';
+import { messagesOf, writeAll } from './streams.js';
 import { abortedError, type CallSite, WireError, wireErrorOf } from './wire-error.js';
 
 export interface CallLimits extends WaitLimits {
@@ -53,7 +52,7 @@ export async function pushStream<Request, Response>(
   });
   const forwardAbort = (): void => answered.abort(limits.signal?.reason);
   limits.signal?.addEventListener('abort', forwardAbort, { once: true });
-  const written = writeAll(call as MessageSink<Request>, messages, site, {
+  const written = writeAll(call, messages, site, {
     stallMs: limits.stallMs,
     signal: answered.signal,
   }).then(
@@ -84,7 +83,7 @@ export async function* pullStream<Response>(
   call.on('error', () => undefined);
   let ended = false;
   try {
-    yield* messagesOf<Response>(call as unknown as Readable, site, limits);
+    yield* messagesOf<Response>(call, site, limits);
     ended = true;
   } finally {
     if (!ended) call.cancel();

@@ -3,7 +3,7 @@
 import {
   type CallOptions,
   type ChannelOptions,
-  ChannelCredentials,
+  type ChannelCredentials,
   credentials,
   Metadata,
   ServerCredentials,

@@ -102,7 +102,7 @@ export class BoundedWriter<Message> {
   }
 
   readonly #onEnd = (error?: unknown): void => {
-    this.#changed(error instanceof Error ? error : Object.assign(new Error(), { code: 'ERR_STREAM_PREMATURE_CLOSE' }));
+    this.#changed(error instanceof Error ? error : prematureClose());
   };
 
   #changed(error?: Error | null): void {
@@ -132,7 +132,9 @@ export class BoundedWriter<Message> {
 
 /**
  * The messages of a stream, one at a time; the peer is held back while the consumer is busy. `stallMs` bounds each wait
- * for a message, not the consumer. Throws WireError. Leaving the loop early leaves the stream open: cancel or answer it.
+ * for a message, not the consumer. Throws WireError. On a server the end of the
+ * messages proves nothing, since grpc-js reports it before it notices that the call was cancelled or cut: the last message
+ * must say that it is the last. Leaving the loop early leaves the stream open: cancel or answer it.
  */
 export async function* messagesOf<Message>(
   stream: Readable,
@@ -149,6 +151,10 @@ export async function* messagesOf<Message>(
   } finally {
     void Promise.resolve(source.return?.()).catch(() => undefined);
   }
+}
+
+function prematureClose(): Error {
+  return Object.assign(new Error('The stream was closed before its end.'), { code: 'ERR_STREAM_PREMATURE_CLOSE' });
 }
 
 async function failuresNamed<T>(work: Promise<T>, site: CallSite): Promise<T> {

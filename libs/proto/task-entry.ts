@@ -1,10 +1,10 @@
 // What one entry of the task queue carries, and the names of tasks in ids, logs and messages.
 // Refuses to know the queue, and what a task computes.
 import { z } from 'zod';
-import { TaskKey as WireTaskKey, TaskKind as WireTaskKind } from './generated/lockstep/v1/pool.js';
+import { type TaskKey as WireTaskKey, TaskKind as WireTaskKind } from './generated/lockstep/v1/pool.js';
 
 export const taskKinds = ['train', 'evaluate'] as const;
-export type TaskKind = (typeof taskKinds)[number];
+type TaskKind = (typeof taskKinds)[number];
 
 const count = z.int().min(0).max(0xffff_ffff);
 

@@ -10,12 +10,13 @@ import type { Precision } from '#model/network.js';
 import { initialState } from '#model/parameters.js';
 import { randomStream } from '#model/random.js';
 import { computeTask } from '#model/task-computation.js';
-import { observeKernels } from '#model/tensorflow/kernels.js';
+import { observeKernels } from '#model/tensorflow/kernel.js';
 import { liveTensors } from '#model/tensorflow/tensor.js';
 import type { Tensor } from '#model/tensorflow/tensor.js';
 
-const [architecture = 'resnet20', size = '64', precision = 'bfloat16', steps = '20', shardsPerTask = '1'] =
-  process.argv.slice(2).filter((word) => !word.startsWith('--'));
+const [architecture = 'resnet20', size = '64', precision = 'bfloat16', steps = '20', shardsPerTask = '1'] = process.argv
+  .slice(2)
+  .filter((word) => !word.startsWith('--'));
 const profiling = process.argv.includes('--profile');
 
 const cifar = isCifarForm(architecture);
@@ -65,17 +66,20 @@ function run(): void {
   step();
   times.clear();
   const durations: number[] = [];
+  const cpuBefore = process.cpuUsage();
   for (let index = 0; index < Number(steps); index++) {
     const start = performance.now();
     step();
     durations.push(performance.now() - start);
   }
+  const cpu = process.cpuUsage(cpuBefore);
+  const cpuMs = (cpu.user + cpu.system) / 1000 / durations.length;
   const seconds = durations.reduce((sum, ms) => sum + ms, 0) / 1000;
   const images = samples * shards.length * durations.length;
   const sorted = durations.toSorted((a, b) => a - b);
   console.log(
     `${architecture} ${precision} ${shards.length} x ${samples}: ${(images / seconds).toFixed(1)} images/s, ` +
-      `step ${(sorted[sorted.length >> 1] ?? 0).toFixed(1)} ms (min ${sorted[0]?.toFixed(1)}), ` +
+      `step ${(sorted[sorted.length >> 1] ?? 0).toFixed(1)} ms (min ${sorted[0]?.toFixed(1)}, CPU time ${cpuMs.toFixed(1)}), ` +
       `live tensors ${liveTensors()}, peak memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB`,
   );
   if (!profiling) return;

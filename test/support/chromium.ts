@@ -1,7 +1,17 @@
 // Finds a Chromium that runs headless here: an installed one, else the one that @sparticuz/chromium carries.
 // Refuses to know what is tested with it. Its path is all that playwright-core needs.
 import { spawnSync } from 'node:child_process';
-import { accessSync, chmodSync, constants, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
@@ -94,7 +104,7 @@ function unpackPackaged(cacheDirectory: string): string {
 
 /** Plain files of a small tar archive. */
 function* tarFiles(archive: Buffer): Generator<[string, Buffer]> {
-  for (let at = 0; at + 512 <= archive.length && archive[at] !== 0; ) {
+  for (let at = 0; at + 512 <= archive.length && archive[at] !== 0;) {
     const name = archive.toString('utf8', at, archive.indexOf(0, at));
     const size = parseInt(archive.toString('latin1', at + 124, at + 136).trim(), 8);
     const kind = archive[at + 156];

@@ -30,7 +30,8 @@ export function convolution64(x: Array64, filter: Array64, stride: number): Arra
             for (let input = 0; input < inputs; input++) {
               const value = x.data[((image * height + y) * width + z) * inputs + input]!;
               for (let output = 0; output < outputs; output++) {
-                data[position + output]! += value * filter.data[((dy * kernel + dx) * inputs + input) * outputs + output]!;
+                data[position + output]! +=
+                  value * filter.data[((dy * kernel + dx) * inputs + input) * outputs + output]!;
               }
             }
           }
@@ -81,7 +82,9 @@ export function batchNorm64(x: Array64, gamma: Array64, beta: Array64, epsilon: 
   const { mean, variance } = moments64(x);
   const data = x.data.map((value, i) => {
     const channel = i % channels;
-    return ((value - mean[channel]!) / Math.sqrt(variance[channel]! + epsilon)) * gamma.data[channel]! + beta.data[channel]!;
+    return (
+      ((value - mean[channel]!) / Math.sqrt(variance[channel]! + epsilon)) * gamma.data[channel]! + beta.data[channel]!
+    );
   });
   return { shape: x.shape, data };
 }

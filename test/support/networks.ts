@@ -39,7 +39,10 @@ export function randomBatch(
  * Random everything, also what usually starts at 0 or 1, so that no gradient is trivial. The last scale of each residual
  * block is small: deep nets then do not blow rounding up from block to block, and errors mean something.
  */
-export function randomParameters(network: Network, model: ModelSpec): { parameters: Float32Array; statistics: Float32Array } {
+export function randomParameters(
+  network: Network,
+  model: ModelSpec,
+): { parameters: Float32Array; statistics: Float32Array } {
   const { layout } = network;
   const state = initialState(model, layout, 1);
   const ends = new Set(planOf(model).blocks.map(({ convolutions }) => `${convolutions.at(-1)?.norm}.weight`));

@@ -39,7 +39,7 @@ export function differentiate(
       const values = new Map(layout.parameters.map((entry, index) => [entry.name, tensors[index]!]));
       const logits = forward(model, x, values, batch);
       const target = tf.oneHot(tf.tensor1d(labels, 'int32'), model.classes).toFloat();
-      return tf.logSoftmax(logits).mul(target).sum().neg().mul(scale) as tf.Scalar;
+      return tf.logSoftmax(logits).mul(target).sum<tf.Scalar>().neg().mul(scale);
     };
     const slice = ({ offset, size, shape }: TensorEntry): tf.Tensor =>
       tf.tensor(parameters.slice(offset, offset + size), [...shape]);
@@ -56,15 +56,30 @@ function forward(model: ModelSpec, images: tf.Tensor4D, values: Values, statisti
   let x = activate(model, convolve(images, plan.stem, values, statistics));
   if (plan.stemPool) {
     const side = x.shape[1];
-    const padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], -1e30);
+    const padded = tf.pad(
+      x,
+      [
+        [0, 0],
+        [1, 1],
+        [1, 1],
+        [0, 0],
+      ],
+      -1e30,
+    );
     x = tf.maxPool(padded, 3, 2, 'valid').slice([0, 0, 0, 0], [-1, Math.floor((side - 1) / 2) + 1, -1, -1]);
   }
   for (const block of plan.blocks) x = residual(model, x, block, values, statistics);
-  const features = x.mean([1, 2]) as tf.Tensor2D;
+  const features = x.mean<tf.Tensor2D>([1, 2]);
   return features.matMul(values.get('fc.weight') as tf.Tensor2D).add(values.get('fc.bias')!);
 }
 
-function residual(model: ModelSpec, x: tf.Tensor4D, block: BlockPlan, values: Values, statistics: Statistics): tf.Tensor4D {
+function residual(
+  model: ModelSpec,
+  x: tf.Tensor4D,
+  block: BlockPlan,
+  values: Values,
+  statistics: Statistics,
+): tf.Tensor4D {
   let main = x;
   for (const [index, convolution] of block.convolutions.entries()) {
     main = convolve(main, convolution, values, statistics);
@@ -80,14 +95,32 @@ function residual(model: ModelSpec, x: tf.Tensor4D, block: BlockPlan, values: Va
   // tfjs has no gradient for strided slices; the average over 1x1 windows is the same thing.
   const same = tf.avgPool(x, 1, shortcut.stride, 'valid');
   if (thinned.shape.join() !== same.shape.join()) throw new Error('the two ways of thinning differ');
-  return activate(model, main.add(same.pad([[0, 0], [0, 0], [0, 0], [0, shortcut.outputs - shortcut.inputs]])));
+  return activate(
+    model,
+    main.add(
+      same.pad([
+        [0, 0],
+        [0, 0],
+        [0, 0],
+        [0, shortcut.outputs - shortcut.inputs],
+      ]),
+    ),
+  );
 }
 
 function convolve(x: tf.Tensor4D, plan: ConvolutionPlan, values: Values, statistics: Statistics): tf.Tensor4D {
   const border = (plan.kernel - 1) / 2;
   const filter = values.get(`${plan.name}.weight`) as tf.Tensor4D;
-  const padded = border === 0 ? x : tf.pad(x, [[0, 0], [border, border], [border, border], [0, 0]]);
-  const y = tf.conv2d(padded as tf.Tensor4D, filter, plan.stride, 'valid');
+  const padded =
+    border === 0
+      ? x
+      : tf.pad(x, [
+          [0, 0],
+          [border, border],
+          [border, border],
+          [0, 0],
+        ]);
+  const y = tf.conv2d(padded, filter, plan.stride, 'valid');
   if (plan.norm === undefined) return y.add(values.get(`${plan.name}.bias`)!);
   const { mean, variance } = tf.moments(y, [0, 1, 2]);
   const count = y.size / y.shape[3];

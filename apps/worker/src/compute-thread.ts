@@ -2,7 +2,7 @@
 // Refuses to know networks, queues and the coordinator; a TensorFlow call may block this thread for seconds.
 import { parentPort, workerData } from 'node:worker_threads';
 import { tensorFlowIdentity } from '#model/tensorflow/addon.js';
-import { liveTensors } from '#model/tensorflow/tensor.js';
+import { liveTensors, Tensor } from '#model/tensorflow/tensor.js';
 import type { ComputeThreadData, ComputeTotals, FromCompute, ToCompute } from './compute-protocol.js';
 import { ComputeAborted, Computer } from './computer.js';
 import { messageOf } from './withdrawal.js';
@@ -14,6 +14,8 @@ const say = (message: FromCompute): void => port.postMessage(message);
 
 try {
   const { version, device } = tensorFlowIdentity();
+  // The addon sets itself up at its first tensor, and crashes the process at its end when there never was one.
+  Tensor.of(new Float32Array(1), [1]).dispose();
   const computer = new Computer({
     control,
     onProgress: () => say({ type: 'progress' }),

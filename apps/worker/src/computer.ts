@@ -112,7 +112,10 @@ export class Computer {
 
   #networkOf(job: ComputeJob): LoadedNetwork {
     const known = this.#networks.get(job.jobId);
-    const loaded = known ?? { network: Network.create(job.model, job.precision, { labelSmoothing: job.labelSmoothing }), version: undefined };
+    const loaded = known ?? {
+      network: Network.create(job.model, job.precision, { labelSmoothing: job.labelSmoothing }),
+      version: undefined,
+    };
     this.#networks.delete(job.jobId);
     this.#networks.set(job.jobId, loaded);
     const [oldest] = this.#networks.keys();

@@ -47,7 +47,8 @@ export interface WorkerConfig {
   /** Name for people. @default host name and process id */
   readonly name: string;
   /** Files in PEM form; with `ca` the connection is encrypted, with `cert` and `key` the worker shows who it is. */
-  readonly tls: { readonly ca: string; readonly cert: string | undefined; readonly key: string | undefined } | undefined;
+  readonly tls:
+    { readonly ca: string; readonly cert: string | undefined; readonly key: string | undefined } | undefined;
   /** @default 'info' */
   readonly logLevel: (typeof logLevels)[number];
   /** Stop at once when the standard input ends. @default false */
@@ -63,9 +64,7 @@ export class ConfigError extends Error {
 export function loadConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   const present = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
   const result = environment.safeParse(present);
-  const problems = result.success
-    ? []
-    : result.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
+  const problems = result.success ? [] : result.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
   const pem = (name: string) => present[name] !== undefined;
   if (pem('LOCKSTEP_TLS_CERT') !== pem('LOCKSTEP_TLS_KEY')) {
     problems.push('LOCKSTEP_TLS_CERT and LOCKSTEP_TLS_KEY must be set together');

@@ -128,7 +128,8 @@ export class ParameterCache {
       this.#forget(entry);
       if (entry.pulled) reusable = entry.memory;
     }
-    if (reusable?.parameters.length === parameterCount && reusable.statistics.length === statisticCount) return reusable;
+    if (reusable?.parameters.length === parameterCount && reusable.statistics.length === statisticCount)
+      return reusable;
     const shared = (count: number) => new Float32Array(new SharedArrayBuffer(count * Float32Array.BYTES_PER_ELEMENT));
     return { parameters: shared(parameterCount), statistics: shared(statisticCount) };
   }
@@ -150,7 +151,7 @@ async function pullVersion(
   memory: Memory,
   signal: AbortSignal,
 ): Promise<VersionName> {
-  for (let failures = 0; ; ) {
+  for (let failures = 0; ;) {
     try {
       return await pullOnce(slices, request, memory, signal);
     } catch (error) {

@@ -77,7 +77,12 @@ export class GradientPush {
     const table = blockTable(this.#gradient.length, this.#statistics.length);
     const signal = AbortSignal.any([options.signal, this.#over.signal]);
     const answers = slices.callers.map(async (caller) => {
-      const answer = await this.#deliverSlice(caller, blocksOfSlice(table, caller.slice, slices.count), options, signal);
+      const answer = await this.#deliverSlice(
+        caller,
+        blocksOfSlice(table, caller.slice, slices.count),
+        options,
+        signal,
+      );
       // Refused by one is refused by all: the others need not hear the rest.
       if (answer.outcome !== Outcome.ACCEPTED) throw new Refusal(answer);
       return answer;

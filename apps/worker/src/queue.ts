@@ -36,6 +36,7 @@ export class TaskQueue {
       retryStrategy: (attempt: number) => Math.min(longestReconnectMs, 50 * attempt),
     });
     this.#connection.on('error', (error) => this.#onError(error));
+    this.#connection.on('ready', () => this.#onReady());
     this.#worker = new Worker(options.name, (job: Job) => this.#process(job, options.handle), {
       connection: this.#connection,
       prefix: options.prefix,
@@ -47,8 +48,6 @@ export class TaskQueue {
       runRetryDelay: 500,
     });
     this.#worker.on('error', (error) => this.#onError(error));
-    this.#worker.on('ready', () => this.#onReady());
-    this.#worker.on('active', () => this.#onReady());
   }
 
   /** Takes no further entry; entries already taken stay with their handler. */

@@ -52,7 +52,8 @@ export function sentenceFor(error: unknown, address: string): string {
   if (fault === 'unreachable' || fault === 'closed') {
     return `Waiting for the coordinator at ${address} (LOCKSTEP_COORDINATOR): nothing answers there yet.`;
   }
-  if (fault === 'deadline') return `Waiting for the coordinator at ${address}: it accepts connections but does not answer.`;
+  if (fault === 'deadline')
+    return `Waiting for the coordinator at ${address}: it accepts connections but does not answer.`;
   if (grpcStatus === status.FAILED_PRECONDITION) {
     return `The coordinator at ${address} turns this worker away: ${error.message}. Trying again.`;
   }

@@ -90,7 +90,8 @@ export class TaskStages implements Stages<PreparedTask> {
     const kind = `${task.key.kind} ${task.key.jobId}`;
     this.#computing = { kind, startedMs: performance.now() };
     try {
-      const run = task.key.kind === 'train' ? this.#train(task, prepared, signal) : this.#evaluate(task, prepared, signal);
+      const run =
+        task.key.kind === 'train' ? this.#train(task, prepared, signal) : this.#evaluate(task, prepared, signal);
       const { totals, delivery } = await run;
       if (totals !== undefined) this.#lastSeconds.set(kind, totals.computeSeconds);
       return { delivery };
@@ -102,7 +103,8 @@ export class TaskStages implements Stages<PreparedTask> {
 
   release(task: TaskEntry, reason: ReleaseReason, detail: string): void {
     const about = { task: taskName(task.key), attempt: task.attempt, reason };
-    if (reason === 'failed' || reason === 'no-parameters') this.#services.log.warn({ ...about, detail }, 'task given back');
+    if (reason === 'failed' || reason === 'no-parameters')
+      this.#services.log.warn({ ...about, detail }, 'task given back');
     else this.#services.log.debug(about, 'task handed back');
     this.#services.release(task, reason, detail);
   }

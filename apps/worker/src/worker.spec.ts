@@ -13,6 +13,7 @@ import { clientCredentials } from '#proto/channel.js';
 import { Outcome, ReleaseReason } from '#proto/generated/lockstep/v1/pool.js';
 import type { TaskEntry } from '#proto/task-entry.js';
 import { toWireKey } from '#proto/task-entry.js';
+import { controlWords } from './compute-protocol.js';
 import type { OpenQueue, TaskSource } from './membership.js';
 import { FakeCoordinator, type FakeCoordinatorOptions } from './testing/fake-coordinator.js';
 import { InProcessCompute } from './testing/in-process-compute.js';
@@ -67,7 +68,10 @@ async function expectedOf(task: TaskEntry) {
   const labels = new Int32Array(task.samples);
   await dataset.prepareTrain(ids, spec.training.seed, task.epoch, spec.dataset.augmentation, images, labels);
   const shards = shardsOf(task.samples, spec.training.shardSize).map(({ first, count }) => {
-    return { images: images.slice(first * pixels, (first + count) * pixels), labels: labels.slice(first, first + count) };
+    return {
+      images: images.slice(first * pixels, (first + count) * pixels),
+      labels: labels.slice(first, first + count),
+    };
   });
   const network = Network.create(spec.model, spec.training.precision);
   network.loadParameters(state.parameters, state.statistics);
@@ -219,8 +223,7 @@ describe('PoolWorker', () => {
 
   it('stops computing what is refused meanwhile, and computes the same bits afterwards', async () => {
     await begin();
-    coordinator.refuse = ({ attempt }) =>
-      attempt === 1 ? { outcome: Outcome.STALE, detail: 'too late' } : undefined;
+    coordinator.refuse = ({ attempt }) => (attempt === 1 ? { outcome: Outcome.STALE, detail: 'too late' } : undefined);
     startWorker();
     await joined();
     coordinator.publish(jobId, 0, 0, state);
@@ -233,7 +236,7 @@ describe('PoolWorker', () => {
     expect(coordinator.releases).toEqual([]);
   });
 
-  it('abandons a cancelled task in the middle and leaves no tensor and no wrong bit behind', async () => {
+  it('abandons a task in the middle of backward and leaves no tensor and no wrong bit behind', async () => {
     await begin();
     startWorker();
     await joined();
@@ -241,13 +244,16 @@ describe('PoolWorker', () => {
     await tasks.deliver(trainTask(0, 0, 1));
     await coordinator.until(() => coordinator.pushes.length === 1);
     const tensors = compute.tensors;
-    // resnet8's gradient is a single block: the abort comes when its last tensor is final but statistics are not.
+    let blocks = 0;
     compute.onBlock = () => {
-      compute.onBlock = () => undefined;
-      Atomics.store(compute.control, 3, 2);
+      blocks += 1;
+      // In the middle of backward; the compute thread sees the word at the next gradient.
+      if (blocks === 3) Atomics.store(compute.control, controlWords.aborted, 2);
     };
-    const failing = tasks.deliver(trainTask(0, 0, 2));
-    await failing;
+    await tasks.deliver(trainTask(0, 0, 2));
+    await coordinator.until(() => coordinator.releases.length === 1);
+    expect(coordinator.releases[0]!.detail).toContain('given up while it computed');
+    expect(blocks).toBe(3);
     await tasks.deliver(trainTask(0, 0, 3));
     await coordinator.until(() => coordinator.pushes.length === 2);
     expect(coordinator.pushes[1]!.gradient).toEqual(coordinator.pushes[0]!.gradient);

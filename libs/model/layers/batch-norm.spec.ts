@@ -26,9 +26,24 @@ it('matches float64 and finite differences, and reports mean and unbiased varian
   const unbiased = variance.map((value) => (value * count) / (count - 1));
   expect(relativeError(take(trace.batchVariance), unbiased)).toBeLessThan(1e-6);
   const loss = (a = x, b = gamma, c = beta): number => dot64(batchNorm64(a, b, c, BATCH_NORM_EPSILON).data, slope.data);
-  expect(relativeError(take(gradients.input), numericGradient((moved) => loss(moved), x))).toBeLessThan(2e-6);
-  expect(relativeError(take(gradients.gamma), numericGradient((moved) => loss(x, moved), gamma))).toBeLessThan(1e-6);
-  expect(relativeError(take(gradients.beta), numericGradient((moved) => loss(x, gamma, moved), beta))).toBeLessThan(1e-6);
+  expect(
+    relativeError(
+      take(gradients.input),
+      numericGradient((moved) => loss(moved), x),
+    ),
+  ).toBeLessThan(2e-6);
+  expect(
+    relativeError(
+      take(gradients.gamma),
+      numericGradient((moved) => loss(x, moved), gamma),
+    ),
+  ).toBeLessThan(1e-6);
+  expect(
+    relativeError(
+      take(gradients.beta),
+      numericGradient((moved) => loss(x, gamma, moved), beta),
+    ),
+  ).toBeLessThan(1e-6);
   for (const tensor of [xTensor, gammaTensor, betaTensor, slopeTensor]) tensor.dispose();
   expect(liveTensors()).toBe(before);
 });

@@ -101,7 +101,11 @@ export class ConvolutionUnit {
    * @param gradient that of the output; consumed unless `keepGradient`
    * @param wantsInput false for the first layer: nobody asks for the gradient of the images
    */
-  backward(gradient: Tensor, sink: GradientSink, options: { keepGradient: boolean; wantsInput: boolean }): Tensor | undefined {
+  backward(
+    gradient: Tensor,
+    sink: GradientSink,
+    options: { keepGradient: boolean; wantsInput: boolean },
+  ): Tensor | undefined {
     const trace = this.#trace;
     if (trace === undefined) throw new Error(`${this.plan.name}: backward without a forward pass in training`);
     this.#trace = undefined;

@@ -47,9 +47,21 @@ describe('window geometry', () => {
     expect(geometryOf({ kernel: 3, stride: 1 }, 8, 8)).toEqual({ padding: 'SAME', explicit: undefined });
     expect(geometryOf({ kernel: 3, stride: 2 }, 7, 7)).toEqual({ padding: 'SAME', explicit: undefined });
     expect(geometryOf({ kernel: 1, stride: 2 }, 8, 8)).toEqual({ padding: 'VALID', explicit: undefined });
-    const threeByThree = { padding: 'VALID', explicit: [[1, 0], [1, 0]] };
+    const threeByThree = {
+      padding: 'VALID',
+      explicit: [
+        [1, 0],
+        [1, 0],
+      ],
+    };
     expect(geometryOf({ kernel: 3, stride: 2 }, 8, 8)).toEqual(threeByThree);
-    const stem = { padding: 'VALID', explicit: [[3, 2], [3, 2]] };
+    const stem = {
+      padding: 'VALID',
+      explicit: [
+        [3, 2],
+        [3, 2],
+      ],
+    };
     expect(geometryOf({ kernel: 7, stride: 2 }, 224, 224)).toEqual(stem);
   });
 });

@@ -5,10 +5,12 @@ import { conv2d, conv2dBackpropFilter, conv2dBackpropInput } from '../tensorflow
 import type { Tensor } from '../tensorflow/tensor.js';
 import { cropWindow, geometryOf, padWindow } from './padding.js';
 import type { Window, WindowGeometry } from './padding.js';
+import { pointwise, pointwiseFilterGradient, pointwiseInputGradient } from './pointwise.js';
+import { spreadOut, thin } from './thinning.js';
 
 /** What backward needs of one forward pass. */
 export interface ConvolutionTrace {
-  /** The input as the kernel read it: the layer's own padded copy, or the borrowed input. */
+  /** The input as the kernel read it: the layer's own padded or thinned copy, or the borrowed input. */
   readonly input: Tensor;
   readonly ownsInput: boolean;
   readonly inputShape: readonly number[];
@@ -18,8 +20,10 @@ export interface ConvolutionTrace {
 /** x [n, h, w, inputs] (borrowed) -> [n, h', w', outputs]. The caller gives the trace back through `releaseTrace`. */
 export function convolve(x: Tensor, filter: Tensor, window: Window): { output: Tensor; trace: ConvolutionTrace } {
   const geometry = geometryOf(window, x.shape[1] ?? 0, x.shape[2] ?? 0);
-  const input = padWindow(x, geometry);
-  const output = conv2d(input, filter, window.stride, geometry.padding);
+  const isPoint = window.kernel === 1;
+  // A 1x1 window with a stride reads every stride-th pixel only: without the others it has no stride.
+  const input = isPoint && window.stride > 1 ? thin(x, window.stride) : padWindow(x, geometry);
+  const output = isPoint ? pointwise(input, filter) : conv2d(input, filter, window.stride, geometry.padding);
   return { output, trace: { input, ownsInput: input !== x, inputShape: x.shape, geometry } };
 }
 
@@ -30,19 +34,22 @@ export function filterGradient(
   window: Window,
   trace: ConvolutionTrace,
 ): Tensor {
+  if (window.kernel === 1) return pointwiseFilterGradient(trace.input, gradient, filterShape);
   return conv2dBackpropFilter(trace.input, filterShape, gradient, window.stride, trace.geometry.padding);
 }
 
 /** Gradient with respect to the input, in the input's shape. */
 export function inputGradient(gradient: Tensor, filter: Tensor, window: Window, trace: ConvolutionTrace): Tensor {
-  const padded = conv2dBackpropInput(
-    trace.input.shape,
-    filter,
-    gradient,
-    window.stride,
-    trace.geometry.padding,
-  );
-  return cropWindow(padded, trace.geometry, trace.inputShape);
+  const { input, inputShape, geometry } = trace;
+  if (window.kernel > 1) {
+    const padded = conv2dBackpropInput(input.shape, filter, gradient, window.stride, geometry.padding);
+    return cropWindow(padded, geometry, inputShape);
+  }
+  const thinned = pointwiseInputGradient(gradient, filter, input.shape);
+  if (window.stride === 1) return thinned;
+  const spread = spreadOut(thinned, inputShape, window.stride);
+  thinned.dispose();
+  return spread;
 }
 
 export function releaseTrace(trace: ConvolutionTrace): void {

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { crossEntropy64, dense64, dot64, numericGradient, relativeError } from '../../../test/support/float64-layers.js';
+import {
+  crossEntropy64,
+  dense64,
+  dot64,
+  numericGradient,
+  relativeError,
+} from '../../../test/support/float64-layers.js';
 import { randomArray, take, tensorOf } from '../../../test/support/random-tensors.js';
 import { liveTensors } from '../tensorflow/tensor.js';
 import { dense, denseGradients } from './dense.js';
@@ -15,9 +21,24 @@ it('dense layer against float64 and finite differences', () => {
   const gradients = denseGradients(slopeTensor!, xTensor!, weightTensor!);
   expect(relativeError(take(output), dense64(x, weight, bias).data)).toBeLessThan(1e-6);
   const loss = (a = x, b = weight, c = bias): number => dot64(dense64(a, b, c).data, slope.data);
-  expect(relativeError(take(gradients.input), numericGradient((moved) => loss(moved), x))).toBeLessThan(1e-6);
-  expect(relativeError(take(gradients.weight), numericGradient((moved) => loss(x, moved), weight))).toBeLessThan(1e-6);
-  expect(relativeError(take(gradients.bias), numericGradient((moved) => loss(x, weight, moved), bias))).toBeLessThan(1e-6);
+  expect(
+    relativeError(
+      take(gradients.input),
+      numericGradient((moved) => loss(moved), x),
+    ),
+  ).toBeLessThan(1e-6);
+  expect(
+    relativeError(
+      take(gradients.weight),
+      numericGradient((moved) => loss(x, moved), weight),
+    ),
+  ).toBeLessThan(1e-6);
+  expect(
+    relativeError(
+      take(gradients.bias),
+      numericGradient((moved) => loss(x, weight, moved), bias),
+    ),
+  ).toBeLessThan(1e-6);
   for (const tensor of tensors) tensor.dispose();
   expect(liveTensors()).toBe(before);
 });

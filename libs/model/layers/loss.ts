@@ -15,6 +15,7 @@ export interface LossResult {
 /**
  * Loss and hits of logits [n, classes] in float32 (borrowed) and, with a scale, the gradient of (sum of losses) * scale.
  * With smoothing s the target of a sample is 1 - s on its label plus s / classes everywhere (Szegedy et al. 2016).
+ * @throws RangeError on a label that is no class: kernels differ in what they make of it
  */
 export function crossEntropy(
   logits: Tensor,
@@ -22,6 +23,7 @@ export function crossEntropy(
   labelSmoothing: number,
   scale: number | undefined,
 ): { result: LossResult; gradient: Tensor | undefined } {
+  checkLabels(labels, logits.shape[1] ?? 0);
   const [losses, slope] = labelSmoothing > 0 ? smoothed(logits, labels, labelSmoothing) : sparse(logits, labels);
   const values = losses.readFloat32();
   losses.dispose();
@@ -38,6 +40,14 @@ export function crossEntropy(
   return { result, gradient };
 }
 
+function checkLabels(labels: Int32Array, classes: number): void {
+  for (const [sample, label] of labels.entries()) {
+    if (label < 0 || label >= classes) {
+      throw new RangeError(`label ${label} of sample ${sample} is not one of ${classes} classes`);
+    }
+  }
+}
+
 function sparse(logits: Tensor, labels: Int32Array): [losses: Tensor, slope: Tensor] {
   const labelTensor = Tensor.of(labels, [labels.length]);
   const outputs = sparseSoftmaxCrossEntropy(logits, labelTensor);
@@ -48,7 +58,8 @@ function sparse(logits: Tensor, labels: Int32Array): [losses: Tensor, slope: Ten
 function smoothed(logits: Tensor, labels: Int32Array, smoothing: number): [losses: Tensor, slope: Tensor] {
   const classes = logits.shape[1] ?? 0;
   const targets = new Float32Array(labels.length * classes).fill(smoothing / classes);
-  for (const [sample, label] of labels.entries()) targets[sample * classes + label] = 1 - smoothing + smoothing / classes;
+  for (const [sample, label] of labels.entries())
+    targets[sample * classes + label] = 1 - smoothing + smoothing / classes;
   const targetTensor = Tensor.of(targets, [labels.length, classes]);
   const outputs = softmaxCrossEntropy(logits, targetTensor);
   targetTensor.dispose();

@@ -1,5 +1,11 @@
 import { expect, it } from 'vitest';
-import { dot64, globalAverage64, maxPool64, numericGradient, relativeError } from '../../../test/support/float64-layers.js';
+import {
+  dot64,
+  globalAverage64,
+  maxPool64,
+  numericGradient,
+  relativeError,
+} from '../../../test/support/float64-layers.js';
 import { randomArray, take, tensorOf } from '../../../test/support/random-tensors.js';
 import { liveTensors } from '../tensorflow/tensor.js';
 import { globalAverage, globalAverageGradient, StemMaxPool } from './pooling.js';

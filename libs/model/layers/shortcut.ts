@@ -2,10 +2,11 @@
 // Refuses to know: the main path beside it.
 
 import type { ShortcutPlan } from '../resnet.js';
-import { pad, slice, stridedSlice, stridedSliceGrad } from '../tensorflow/kernels.js';
+import { pad, slice } from '../tensorflow/kernels.js';
 import type { Tensor } from '../tensorflow/tensor.js';
 import { ConvolutionUnit } from './convolution-unit.js';
 import type { GradientSink, ParameterSource } from './sink.js';
+import { spreadOut, thin } from './thinning.js';
 
 export interface Shortcut {
   /** Borrows x. Returns x itself or a new tensor, which is then the caller's. */
@@ -63,31 +64,27 @@ class Subsample implements Shortcut {
 
   forward(x: Tensor): Tensor {
     this.#inputShape = x.shape;
-    const thinned = this.stride === 1 ? x : stridedSlice(x, x.shape, this.#strides());
+    const thinned = this.stride === 1 ? x : thin(x, this.stride);
     if (this.outputs === this.inputs) return thinned;
-    const widened = pad(thinned, [
-      [0, 0],
-      [0, 0],
-      [0, 0],
-      [0, this.outputs - this.inputs],
-    ]);
+    const widened = pad(thinned, [...UNPADDED, [0, this.outputs - this.inputs]]);
     if (thinned !== x) thinned.dispose();
     return widened;
   }
 
   backward(gradient: Tensor): Tensor {
-    const [n = 0, height = 0, width = 0] = gradient.shape;
-    const narrowed =
-      this.outputs === this.inputs ? gradient : slice(gradient, [0, 0, 0, 0], [n, height, width, this.inputs]);
+    const narrow = [...gradient.shape.slice(0, 3), this.inputs];
+    const narrowed = this.outputs === this.inputs ? gradient : slice(gradient, [0, 0, 0, 0], narrow);
     if (this.stride === 1) return narrowed;
-    const spread = stridedSliceGrad(narrowed, this.#inputShape, this.#strides());
+    const spread = spreadOut(narrowed, this.#inputShape, this.stride);
     if (narrowed !== gradient) narrowed.dispose();
     return spread;
   }
 
   reportStatistics(): void {}
-
-  #strides(): readonly number[] {
-    return [1, this.stride, this.stride, 1];
-  }
 }
+
+const UNPADDED: readonly (readonly [number, number])[] = [
+  [0, 0],
+  [0, 0],
+  [0, 0],
+];

@@ -66,9 +66,10 @@ async function problemText(response: Response): Promise<string> {
   const text = await response.text();
   if (response.headers.get('content-type')?.includes('json') === true) {
     const problem = JSON.parse(text) as { detail?: unknown; title?: unknown };
-    const words = [problem.detail, problem.title].find((part) => typeof part === 'string' && part !== '');
-    if (words !== undefined) {
-      return String(words);
+    for (const words of [problem.detail, problem.title]) {
+      if (typeof words === 'string' && words !== '') {
+        return words;
+      }
     }
   }
   return `The coordinator answered ${response.status} ${response.statusText}`.trim();

@@ -24,10 +24,13 @@ export function progressOf(job: JobView): number {
   return job.totalSteps > 0 ? Math.min(1, job.step / job.totalSteps) : 0;
 }
 
-/** Steps in one epoch, where the spec counts in epochs. */
-export function stepsPerEpoch(job: JobView): number | null {
-  const epochs = 'epochs' in job.spec.training ? job.spec.training.epochs : undefined;
-  return typeof epochs === 'number' && epochs > 0 && job.totalSteps > 0 ? job.totalSteps / epochs : null;
+/** The epoch that is being trained, counted from 1 as people do; of an ended job the last one. */
+export function epochNumber(job: JobView): number {
+  const { epochs } = job.spec.training;
+  if (typeof epochs !== 'number' || job.totalSteps === 0) {
+    return job.epoch + 1;
+  }
+  return Math.min(epochs, Math.floor((job.step * epochs) / job.totalSteps) + 1);
 }
 
 /** Seconds since the job started, up to its end. */
@@ -50,7 +53,7 @@ export function poolFit(job: JobView, workers: Iterable<WorkerView>): PoolFit {
   let live = 0;
   let others = 0;
   for (const worker of workers) {
-    const fits = job.numericsClass === null || [worker.classId, worker.numericsClass].includes(job.numericsClass);
+    const fits = job.numericsClass === null || isOfClass(worker, job.numericsClass);
     live += fits && worker.state !== 'draining' ? 1 : 0;
     others += fits ? 0 : 1;
   }
@@ -69,4 +72,9 @@ export function poolFit(job: JobView, workers: Iterable<WorkerView>): PoolFit {
     return { live, useful, hint: `${useful - live} more would help.` };
   }
   return { live, useful, hint: live > useful ? `${live - useful} more than a step can use.` : '' };
+}
+
+/** A job's class is a worker's and, after a comma, the precision that the job computes in. */
+function isOfClass(worker: WorkerView, jobClass: string): boolean {
+  return jobClass === worker.numericsClass || jobClass.startsWith(`${worker.numericsClass}, `);
 }

@@ -7,5 +7,3 @@ try {
   console.debug('Numbers are written as in English:', error);
   Object.defineProperty(navigator, 'language', { value: 'en-US', configurable: true });
 }
-
-export {};

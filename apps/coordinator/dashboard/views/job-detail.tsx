@@ -2,7 +2,7 @@
 import { useEffect } from 'preact/hooks';
 import type { JobView } from '../../src/jobs/ports.js';
 import { formatCount, formatDuration, formatLoss, formatPercent, formatRate } from '../state/format.js';
-import { hasEnded, poolFit, progressOf, runSeconds } from '../state/job-facts.js';
+import { epochNumber, hasEnded, poolFit, progressOf, runSeconds } from '../state/job-facts.js';
 import { namedJobId, now, workers } from '../state/store.js';
 import { JobActions } from './job-actions.js';
 import { JobCharts } from './job-charts.js';
@@ -47,7 +47,7 @@ export function JobDetail({ job }: { job: JobView }) {
       </div>
       <dl class="tiles">
         <Tile name="Step" value={formatCount(job.step)} note={`of ${formatCount(job.totalSteps)}`} testId="job-step" />
-        <Tile name="Epoch" value={formatCount(job.epoch)} note={epochNote(job)} testId="job-epoch" />
+        <Tile name="Epoch" value={formatCount(epochNumber(job))} note={epochNote(job)} testId="job-epoch" />
         <Tile name="Train loss" value={formatLoss(job.loss)} note={topNote(job)} testId="job-loss" />
         <Tile name="Test accuracy" value={formatPercent(job.test?.top1)} note={testNote(job)} testId="job-test-top1" />
         <Tile name="Images/s" value={ended ? '–' : formatRate(job.imagesPerSecond)} testId="job-rate" />

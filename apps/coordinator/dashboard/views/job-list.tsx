@@ -1,7 +1,7 @@
 // All jobs, each a link to its page.
 import type { JobView } from '../../src/jobs/ports.js';
 import { formatCount, formatDuration, formatLoss, formatPercent, formatRate } from '../state/format.js';
-import { hasEnded, runSeconds } from '../state/job-facts.js';
+import { epochNumber, hasEnded, runSeconds } from '../state/job-facts.js';
 import { addressOf, jobsInOrder, now, selectedJobId } from '../state/store.js';
 import { ProgressBar, StateChip } from './progress.js';
 
@@ -43,7 +43,7 @@ function JobCard({ job, selected }: { job: JobView; selected: boolean }) {
         <span>
           step {formatCount(job.step)} / {formatCount(job.totalSteps)}
         </span>
-        <span>epoch {formatCount(job.epoch)}</span>
+        <span>epoch {formatCount(epochNumber(job))}</span>
         <span>{timeText(job)}</span>
       </span>
       <span class="job-card-figures">

@@ -78,7 +78,10 @@ export class Api {
   }
 
   async workers(): Promise<readonly WorkerView[]> {
-    const answer: readonly WorkerView[] | { readonly workers: readonly WorkerView[] } = await this.call('GET', '/workers');
+    const answer: readonly WorkerView[] | { readonly workers: readonly WorkerView[] } = await this.call(
+      'GET',
+      '/workers',
+    );
     return 'workers' in answer ? answer.workers : answer;
   }
 
@@ -87,13 +90,19 @@ export class Api {
   }
 
   /** Opens a stream of server-sent events; its chunks come as the coordinator writes them, until `signal` aborts. */
-  async openEvents(path: string, lastEventId: string | undefined, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+  async openEvents(
+    path: string,
+    lastEventId: string | undefined,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>> {
     const response = await this.request('GET', path, undefined, signal, {
       accept: 'text/event-stream',
       ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
     });
     if (response.body === null) {
-      throw new CoordinatorUnreachable(`${this.baseUrl} answered ${path} with nothing; is this a Lockstep coordinator?`);
+      throw new CoordinatorUnreachable(
+        `${this.baseUrl} answered ${path} with nothing; is this a Lockstep coordinator?`,
+      );
     }
     return response.body;
   }

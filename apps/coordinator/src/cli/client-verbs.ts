@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import { jobStates } from '../jobs/ports.js';
 import { collect, example, wholeNumber } from './arguments.js';
 import type { Api } from './api.js';
+import type { ListOptions } from './commands/jobs.js';
 import type { SubmitOptions } from './commands/submit.js';
 
 /** What every verb here takes. */
@@ -16,7 +17,10 @@ type Finish = (exitCode: number) => void;
 
 export function registerClientVerbs(program: Command, environment: NodeJS.ProcessEnv, finish: Finish): void {
   const api = async (options: ClientOptions): Promise<Api> => {
-    const [{ Api: Client }, { clientSettings }] = await Promise.all([import('./api.js'), import('./client-settings.js')]);
+    const [{ Api: Client }, { clientSettings }] = await Promise.all([
+      import('./api.js'),
+      import('./client-settings.js'),
+    ]);
     return new Client(clientSettings(environment, options.url));
   };
   const verb = (usage: string, description: string, json = 'print JSON'): Command =>
@@ -47,7 +51,7 @@ export function registerClientVerbs(program: Command, environment: NodeJS.Proces
     .addOption(new Option('--state <state>', 'only those in this state').choices(jobStates))
     .option('--limit <count>', 'at most so many', wholeNumber(1, 10_000), 50)
     .addHelpText('after', example('lockstep jobs --state running'))
-    .action(async (options: Parameters<typeof import('./commands/jobs.js').listJobs>[1]) => {
+    .action(async (options: ListOptions) => {
       const { listJobs } = await import('./commands/jobs.js');
       finish(await listJobs(await api(options), options));
     });

@@ -28,7 +28,8 @@ const LONGEST_DELAY_MS = 4_000;
 
 /**
  * Events as they come, over as many connections as it takes, until `signal` aborts. Each connection starts with an event of
- * type `connected` (ours), whereupon the reader looks at the present state. Throws what the coordinator refuses (4xx) at once.
+ * type `connected` (ours), whereupon the reader looks at the present state. Throws at once what the coordinator refuses (4xx) and
+ * what keeps the first connection from being made.
  */
 export async function* serverEvents(
   source: EventSource,
@@ -39,7 +40,8 @@ export async function* serverEvents(
   const firstDelayMs = options.firstDelayMs ?? 250;
   const parser = new EventStreamParser();
   let failures = 0;
-  let lastContact = performance.now();
+  let lastContact: number | undefined;
+  let lost = false;
   while (!options.signal.aborted) {
     const idle = new AbortController();
     const idleTimer = setTimeout(() => idle.abort(), idleTimeoutMs);
@@ -47,6 +49,8 @@ export async function* serverEvents(
       const chunks = await source.open(parser.lastEventId, AbortSignal.any([options.signal, idle.signal]));
       parser.restart();
       failures = 0;
+      lost = false;
+      lastContact = performance.now();
       yield { type: 'connected', data: '' };
       for await (const chunk of chunks) {
         idleTimer.refresh();
@@ -58,10 +62,11 @@ export async function* serverEvents(
         return;
       }
       const refused = error instanceof ApiError && error.status < 500;
-      if (refused || performance.now() - lastContact > giveUpAfterMs) {
+      if (refused || lastContact === undefined || performance.now() - lastContact > giveUpAfterMs) {
         throw error;
       }
-      if (!idle.signal.aborted && failures === 0) {
+      if (!idle.signal.aborted && !lost) {
+        lost = true;
         options.onLost?.(error);
       }
     } finally {

@@ -10,14 +10,23 @@ export interface Interruption {
   release(): void;
 }
 
-/** `onAgain` is called for each further signal: the user does not want to wait. */
+/**
+ * One Ctrl-C can come as two signals: from the terminal to the whole process group, and once more from a script that started
+ * us and passes it on. A second one counts only after this time.
+ */
+const SAME_SIGNAL_MS = 1_000;
+
+/** `onAgain` is called for each further Ctrl-C: the user does not want to wait. */
 export function interruption(onAgain?: () => void): Interruption {
   const controller = new AbortController();
+  let first = 0;
   const stop = (): void => {
-    if (controller.signal.aborted) {
+    if (!controller.signal.aborted) {
+      first = performance.now();
+      controller.abort();
+    } else if (performance.now() - first > SAME_SIGNAL_MS) {
       onAgain?.();
     }
-    controller.abort();
   };
   // A set-up script that started us and died is no second Ctrl-C.
   const orphaned = (): void => controller.abort();

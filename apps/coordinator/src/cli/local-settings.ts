@@ -36,7 +36,10 @@ export function wantedSettings(options: LocalOptions): LocalSettings {
 }
 
 /** The same with ports that are free now. Throws `CommandFailed` naming a port that was asked for and is taken. */
-export async function withFreePorts({ environment, config }: LocalSettings, anyHttpPort: boolean): Promise<LocalSettings> {
+export async function withFreePorts(
+  { environment, config }: LocalSettings,
+  anyHttpPort: boolean,
+): Promise<LocalSettings> {
   const grpcAsked = (environment['LOCKSTEP_GRPC_PORT'] ?? '').trim() !== '' && config.grpcPort !== 0;
   const settled = {
     ...environment,
@@ -95,6 +98,8 @@ async function listening(variable: string, host: string, port: number, ask: () =
       throw error;
     }
     const code = (error as NodeJS.ErrnoException).code ?? sentenceOf(error);
-    throw new CommandFailed(`Nothing can listen on ${host} port ${port} (${code}); check ${variable}.`, { cause: error });
+    throw new CommandFailed(`Nothing can listen on ${host} port ${port} (${code}); check ${variable}.`, {
+      cause: error,
+    });
   }
 }

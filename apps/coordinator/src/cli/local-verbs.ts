@@ -23,7 +23,9 @@ export function registerLocalVerbs(program: Command, environment: NodeJS.Process
 
   program
     .command('doctor')
-    .description('check Node, compiler, library, device, Redis, ports, disk and data folder; a line each, with the remedy')
+    .description(
+      'check Node, compiler, library, device, Redis, ports, disk and data folder; a line each, with the remedy',
+    )
     .option('--json', 'print JSON')
     .addHelpText('after', example('lockstep doctor'))
     .action(async (options: { json?: boolean }) => {
@@ -54,7 +56,10 @@ export function registerLocalVerbs(program: Command, environment: NodeJS.Process
   program
     .command('worker')
     .description('run a worker alone, as in a container; settings come from the environment')
-    .addHelpText('after', example('LOCKSTEP_COORDINATOR=10.0.0.5:50051 REDIS_URL=redis://10.0.0.5:6379 lockstep worker'))
+    .addHelpText(
+      'after',
+      example('LOCKSTEP_COORDINATOR=10.0.0.5:50051 REDIS_URL=redis://10.0.0.5:6379 lockstep worker'),
+    )
     .action(async () => finish(await foreground('worker', environment)));
 
   program
@@ -76,7 +81,10 @@ export function registerLocalVerbs(program: Command, environment: NodeJS.Process
     .option('--to <folder>', 'copy it there')
     .option('--offline', 'fetch nothing; say what is missing')
     .option('--json', 'print JSON')
-    .addHelpText('after', example('lockstep dataset prepare cifar10', 'lockstep dataset prepare cifar10 --to data/datasets/cifar10'))
+    .addHelpText(
+      'after',
+      example('lockstep dataset prepare cifar10', 'lockstep dataset prepare cifar10 --to data/datasets/cifar10'),
+    )
     .action(async (_name: string, options: { to?: string; offline?: boolean; json?: boolean }) => {
       const { prepareDatasetCommand } = await import('./commands/dataset.js');
       finish(await prepareDatasetCommand(options, environment));

@@ -11,20 +11,34 @@ export type JobProgress = Pick<
 
 const BAR_CELLS = 24;
 const SHORTEST_BAR = 8;
+/** Blanks and the percentage. */
+const AROUND_BAR = 8;
 
-/** Fits `width` characters (undefined: no limit): first the bar shrinks, then parts at the end fall away. */
+/** Fits `width` characters (undefined: no limit): the bar shrinks, then step and epoch go, then what stands at the end. */
 export function progressLine(job: JobProgress, width: number | undefined): string {
+  const all = parts(job);
   if (width === undefined) {
-    return parts(job).join(' · ');
+    return all.join(' · ');
   }
-  for (let kept = parts(job); kept.length > 1; kept = kept.slice(0, -1)) {
+  for (const kept of fewerAndFewer(all)) {
     const text = kept.join('  ');
-    const cells = Math.min(BAR_CELLS, width - text.length - 8);
+    const cells = Math.min(BAR_CELLS, width - text.length - AROUND_BAR);
     if (cells >= SHORTEST_BAR) {
       return `${bar(share(job), cells)} ${percent(job).padStart(5)}  ${text}`;
     }
   }
-  return [percent(job), ...parts(job)].join('  ').slice(0, Math.max(0, width));
+  return [percent(job), all.at(-1)].join('  ').slice(0, Math.max(0, width));
+}
+
+/** All, then fewer and fewer: the bar tells the step, roughly; the figures at the front matter more than those behind. */
+function* fewerAndFewer(all: readonly string[]): Generator<readonly string[]> {
+  const figures = all.findIndex((part) => !/^(step|epoch) /.test(part));
+  for (let first = 0; first < figures; first += 1) {
+    yield all.slice(first);
+  }
+  for (let kept = all.slice(Math.max(0, figures)); kept.length > 0; kept = kept.slice(0, -1)) {
+    yield kept;
+  }
 }
 
 function parts(job: JobProgress): string[] {

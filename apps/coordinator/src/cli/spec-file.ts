@@ -80,7 +80,9 @@ export function applySetting(spec: SpecObject, setting: string): void {
     }
     const next = Object.hasOwn(target, field) ? target[field] : undefined;
     if (next !== undefined && next !== null && !isObject(next)) {
-      throw new WrongUsage(`--set ${setting}: ${known.join('.')} is not an object, so it has no field ${fields[index + 1]}.`);
+      throw new WrongUsage(
+        `--set ${setting}: ${known.join('.')} is not an object, so it has no field ${fields[index + 1]}.`,
+      );
     }
     const object = isObject(next) ? next : {};
     target[field] = object;
@@ -92,7 +94,9 @@ function checkField(field: string, setting: string, before: readonly string[]): 
   const list = before.join('.');
   if (/^\d+$/.test(field) || field.includes('[')) {
     const name = list === '' ? field.slice(0, field.indexOf('[')) || 'the list' : list;
-    throw new WrongUsage(`--set ${setting}: a list cannot be set by index; give it whole, such as --set '${name}=[30,60]'.`);
+    throw new WrongUsage(
+      `--set ${setting}: a list cannot be set by index; give it whole, such as --set '${name}=[30,60]'.`,
+    );
   }
   if (field === '' || field === '__proto__') {
     throw new WrongUsage(`--set ${setting}: "${field}" is not the name of a field.`);

@@ -75,8 +75,6 @@ export function renderFields(fields: readonly (readonly [name: string, value: st
   return fields.flatMap(([name, value]) =>
     value
       .split('\n')
-      .map((line, index) =>
-        `${(index === 0 ? name : '').padEnd(nameWidth)}${GAP}${harmless(line)}`.trimEnd(),
-      ),
+      .map((line, index) => `${(index === 0 ? name : '').padEnd(nameWidth)}${GAP}${harmless(line)}`.trimEnd()),
   );
 }

@@ -7,6 +7,7 @@ import type { Logger } from '../log.js';
 import type { EventHub } from '../telemetry/event-hub.js';
 import { JobMetrics } from '../telemetry/job-metrics.js';
 import { MetricsStore } from '../telemetry/metrics-store.js';
+import { Ledger } from '../training/ledger.js';
 import type { RunningJobs } from '../training/running-jobs.js';
 import type { SlicePool } from '../training/slices/slice-pool.js';
 import type { TaskQueue } from '../training/task-queue.js';
@@ -40,6 +41,7 @@ export class JobRun {
   readonly #events: JobRunEvents;
   readonly #abort = new AbortController();
   #waitingFor: string | null = null;
+  #ledger: Ledger | undefined;
   #metrics: MetricsStore | undefined;
   trainer: Trainer | undefined;
 
@@ -86,6 +88,7 @@ export class JobRun {
     } finally {
       services.running.remove(record.id);
       await dataset.close();
+      this.#ledger?.close();
       this.#metrics?.close();
       this.#metrics = undefined;
     }
@@ -122,6 +125,7 @@ export class JobRun {
     const { store, slices, workers, checkpoints, hub, log, running, versions, queueOf } = this.#services;
     const { id, spec, lineage } = this.#record;
     const layout = layoutOf(spec.model);
+    this.#ledger = Ledger.open(store.ledgerOf(id));
     this.#metrics = MetricsStore.open(store.metricsOf(id), {
       onProblem: (error) => log.warn({ job: id }, `Metrics cannot be written: ${error.message}`),
     });
@@ -135,7 +139,6 @@ export class JobRun {
         dataset,
         classId,
         numericsClass: `${numericsClass}, ${precision}`,
-        ledgerPath: store.ledgerOf(id),
         checkpointFolder: store.checkpointsOf(id),
         versions,
       },
@@ -143,6 +146,7 @@ export class JobRun {
         slices,
         workers,
         checkpoints,
+        ledger: this.#ledger,
         log: log.child({ job: id }),
         queue: queueOf(classId),
         metrics: new JobMetrics(id, this.#metrics, hub),

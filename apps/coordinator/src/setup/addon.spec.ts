@@ -35,7 +35,10 @@ describe('the addon in the package', () => {
     const addon = await ensureAddon(library, { ...options, environment: { PATH: '' } });
     expect(await state()).toBe('good');
     expect(await probeAddon(addon.path, inheritedEnvironment)).toBe(addon.tensorflowVersion);
-    expect((await readdir(join(packageDir, 'lib/napi-v8'))).sort()).toEqual(['tfjs_binding.lockstep.json', 'tfjs_binding.node']);
+    expect((await readdir(join(packageDir, 'lib/napi-v8'))).sort()).toEqual([
+      'tfjs_binding.lockstep.json',
+      'tfjs_binding.node',
+    ]);
   });
 
   it('is replaced when somebody else put it there', async () => {
@@ -77,9 +80,21 @@ describe('compiling the addon', () => {
   });
 
   it.each([
-    ['fails', 'echo "x.cc:1:2: error: unrecognized option -std=c++17" >&2; exit 1', /could not compile the native addon: unrecognized option/],
-    ['meets a full disk', 'echo "as: No space left on device" >&2; exit 1', /^The disk is full: the compiler could not write/],
-    ['makes something that does not load', 'for output; do :; done; echo nonsense > "$output"', /does not load: .*(invalid ELF header|file too short)/],
+    [
+      'fails',
+      'echo "x.cc:1:2: error: unrecognized option -std=c++17" >&2; exit 1',
+      /could not compile the native addon: unrecognized option/,
+    ],
+    [
+      'meets a full disk',
+      'echo "as: No space left on device" >&2; exit 1',
+      /^The disk is full: the compiler could not write/,
+    ],
+    [
+      'makes something that does not load',
+      'for output; do :; done; echo nonsense > "$output"',
+      /does not load: .*(invalid ELF header|file too short)/,
+    ],
   ])('with a compiler that %s says so, and keeps nothing', async (_what, script, sentence) => {
     const failing = await compiler(script);
     const ensuring = ensureAddon(library, failing);

@@ -168,7 +168,9 @@ async function addonKey(library: NativeLibrary, packageDir: string): Promise<str
   const hash = createHash('sha256');
   const folder = join(packageDir, 'binding');
   for (const name of (await readdir(folder)).sort()) hash.update(name).update(await readFile(join(folder, name)));
-  const headers = z.object({ version: z.string() }).parse(JSON.parse(await readFile(join(nodeHeadersDir(), '../package.json'), 'utf8')));
+  const headers = z
+    .object({ version: z.string() })
+    .parse(JSON.parse(await readFile(join(nodeHeadersDir(), '../package.json'), 'utf8')));
   hash.update(JSON.stringify([headers.version, flags, library.libraryDir, library.libraries, library.identity]));
   return hash.digest('hex').slice(0, 32);
 }

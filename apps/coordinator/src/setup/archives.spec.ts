@@ -70,7 +70,9 @@ describe.each(['plain.zip', 'wide.zip'])('reading %s, made by Python', (name) =>
     whole[at] = whole[at]! ^ 1;
     await writeFile(path, whole);
     const stored = (await readZipDirectory(path)).find((entry) => entry.name === 'stored.txt');
-    await expect(extractZipEntry(path, stored!, join(folder, 'flipped'))).rejects.toThrow(/stored\.txt has another size or checksum/);
+    await expect(extractZipEntry(path, stored!, join(folder, 'flipped'))).rejects.toThrow(
+      /stored\.txt has another size or checksum/,
+    );
   });
 });
 

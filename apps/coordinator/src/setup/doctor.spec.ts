@@ -39,7 +39,10 @@ describe('runDoctor', () => {
   it('names each thing that is missing, with a remedy', async () => {
     const findings = await examine({ environment: { PATH: join(folder, 'nothing') } });
     for (const name of ['C++ compiler', 'pip', 'TensorFlow library', 'native addon', 'Redis']) {
-      expect(findings.get(name), name).toMatchObject({ ok: false, remedy: expect.stringMatching(/Install|lockstep setup/) });
+      expect(findings.get(name), name).toMatchObject({
+        ok: false,
+        remedy: expect.stringMatching(/Install|lockstep setup/),
+      });
     }
     expect(findings.get('Node')?.ok).toBe(true);
   });
@@ -50,8 +53,14 @@ describe('runDoctor', () => {
     const address = server.address();
     const taken = typeof address === 'object' && address !== null ? address.port : 0;
     const findings = await examine({ httpPort: taken, grpcPort: taken - 1 });
-    expect(findings.get('HTTP port')).toMatchObject({ ok: false, remedy: expect.stringContaining('LOCKSTEP_HTTP_PORT') });
-    expect(findings.get('gRPC port of slice 0')).toMatchObject({ ok: false, remedy: expect.stringContaining('LOCKSTEP_GRPC_PORT') });
+    expect(findings.get('HTTP port')).toMatchObject({
+      ok: false,
+      remedy: expect.stringContaining('LOCKSTEP_HTTP_PORT'),
+    });
+    expect(findings.get('gRPC port of slice 0')).toMatchObject({
+      ok: false,
+      remedy: expect.stringContaining('LOCKSTEP_GRPC_PORT'),
+    });
     server.close();
   });
 
@@ -98,7 +107,10 @@ describe('readCpu', () => {
   it('tells from the flags whether bfloat16 is fast', async () => {
     const path = join(folder, 'cpuinfo');
     await writeFile(path, 'processor : 0\nflags\t\t: fpu avx avx2 avx512f avx512_bf16\nbugs :\n');
-    expect(await readCpu(path)).toMatchObject({ instructionSets: ['avx', 'avx2', 'avx512f', 'avx512_bf16'], fastBfloat16: true });
+    expect(await readCpu(path)).toMatchObject({
+      instructionSets: ['avx', 'avx2', 'avx512f', 'avx512_bf16'],
+      fastBfloat16: true,
+    });
     await writeFile(path, 'flags\t\t: fpu avx avx2 avx512_bf16_not\n');
     expect((await readCpu(path)).fastBfloat16).toBe(false);
     expect((await readCpu(join(folder, 'nowhere'))).fastBfloat16).toBe(false);

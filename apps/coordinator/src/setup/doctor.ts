@@ -10,7 +10,7 @@ import { listCudaDevices, readCpu } from './cpu.js';
 import { freeBytes } from './disk.js';
 import { findPip } from './download.js';
 import { lockHolder } from './lock.js';
-import { findNativeLibrary, type NativeLibrary } from './native-library.js';
+import { chooseFlavour, findNativeLibrary, type NativeLibrary } from './native-library.js';
 import type { Flavour } from './pinned-packages.js';
 import { formatBytes } from './progress.js';
 import { SetupError, systemCode } from './setup-error.js';
@@ -21,7 +21,7 @@ export interface DoctorOptions {
   readonly cacheDir: string;
   readonly dataDir: string;
   readonly tensorflowDir?: string | undefined;
-  readonly flavour?: Flavour;
+  readonly flavour?: Flavour | undefined;
   readonly redisUrl?: string | undefined;
   readonly httpHost: string;
   readonly httpPort: number;
@@ -82,7 +82,8 @@ async function checkCompiler(environment: Environment): Promise<string> {
 }
 
 async function lookAtLibrary(options: DoctorOptions): Promise<[NativeLibrary, string]> {
-  const { cacheDir, tensorflowDir, flavour = 'cpu' } = options;
+  const { cacheDir, tensorflowDir } = options;
+  const flavour = await chooseFlavour(cacheDir, options.flavour);
   const library = await findNativeLibrary({ cacheDir, tensorflowDir, flavour });
   if (library === undefined) throw new SetupError(`It is not in the cache (${cacheDir}).`, 'Run `lockstep setup`.');
   return [library, `${library.flavour}, in ${library.libraryDir}`];
@@ -103,7 +104,10 @@ async function checkAddon(
     case 'foreign':
       throw new SetupError(`${state.path} was not made by Lockstep.`, 'Run `lockstep setup` to replace it.');
     case 'out-of-date':
-      throw new SetupError(`${state.path} belongs to another TensorFlow or release.`, 'Run `lockstep setup` to replace it.');
+      throw new SetupError(
+        `${state.path} belongs to another TensorFlow or release.`,
+        'Run `lockstep setup` to replace it.',
+      );
   }
 }
 
@@ -152,9 +156,13 @@ async function askRedis(url: string): Promise<string> {
   } catch (error) {
     if (error instanceof SetupError) throw error;
     // The URL may hold a password, so it is not shown.
-    throw new SetupError(`The Redis that REDIS_URL names does not answer: ${reason}.`, 'Start it, or unset REDIS_URL.', {
-      cause: error,
-    });
+    throw new SetupError(
+      `The Redis that REDIS_URL names does not answer: ${reason}.`,
+      'Start it, or unset REDIS_URL.',
+      {
+        cause: error,
+      },
+    );
   } finally {
     redis.disconnect();
   }
@@ -165,7 +173,12 @@ async function checkPorts(options: DoctorOptions): Promise<Finding[]> {
     ['HTTP port', options.httpHost, options.httpPort, 'LOCKSTEP_HTTP_PORT'],
   ];
   for (let i = 0; i <= options.reducers; i += 1) {
-    wanted.push([i === 0 ? 'gRPC port' : `gRPC port of slice ${i - 1}`, options.grpcHost, options.grpcPort + i, 'LOCKSTEP_GRPC_PORT']);
+    wanted.push([
+      i === 0 ? 'gRPC port' : `gRPC port of slice ${i - 1}`,
+      options.grpcHost,
+      options.grpcPort + i,
+      'LOCKSTEP_GRPC_PORT',
+    ]);
   }
   return await Promise.all(
     wanted.map(
@@ -206,7 +219,9 @@ async function checkDataFolder(dataDir: string): Promise<string> {
   try {
     await access(nearest, constants.W_OK);
   } catch (error) {
-    throw new SetupError(`${nearest} is not writable.`, 'Make it writable, or set LOCKSTEP_DATA_DIR.', { cause: error });
+    throw new SetupError(`${nearest} is not writable.`, 'Make it writable, or set LOCKSTEP_DATA_DIR.', {
+      cause: error,
+    });
   }
   if (nearest !== folder) return `${folder} will be made`;
   const holder = await lockHolder(folder, dataFolderLock);

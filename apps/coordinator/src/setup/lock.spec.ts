@@ -27,7 +27,11 @@ describe('acquireLock', () => {
   });
 
   it('keeps folders and purposes apart, and makes a folder that is missing', async () => {
-    const locks = [await acquireLock(folder), await acquireLock(folder, 'other'), await acquireLock(join(folder, 'a/b'))];
+    const locks = [
+      await acquireLock(folder),
+      await acquireLock(folder, 'other'),
+      await acquireLock(join(folder, 'a/b')),
+    ];
     expect(locks.every((lock) => lock !== undefined)).toBe(true);
     for (const lock of locks) await lock?.release();
   });
@@ -40,7 +44,9 @@ describe('acquireLock', () => {
   });
 
   it('is free again at once when its holder is killed', async () => {
-    const holder = spawn(process.execPath, ['--input-type=module', '-e', holderScript(folder)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const holder = spawn(process.execPath, ['--input-type=module', '-e', holderScript(folder)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     await once(holder.stdout, 'data');
     expect(await acquireLock(folder)).toBeUndefined();
     expect(await lockHolder(folder)).toBe(holder.pid);

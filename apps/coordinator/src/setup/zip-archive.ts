@@ -153,7 +153,8 @@ function readEntry(directory: Buffer, at: number, extra: Buffer, path: string): 
     // The zip64 field holds, in this order, only those values that did not fit.
     const take = (narrow: number): number => {
       if (narrow !== unset32) return narrow;
-      if (wide === undefined || next + 8 > wide.length) throw new ArchiveError(`${path} is damaged: a zip64 size is missing`);
+      if (wide === undefined || next + 8 > wide.length)
+        throw new ArchiveError(`${path} is damaged: a zip64 size is missing`);
       next += 8;
       return Number(wide.readBigUInt64LE(next - 8));
     };

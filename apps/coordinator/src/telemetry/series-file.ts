@@ -181,7 +181,7 @@ class RecordBuffer {
   }
 
   isWhole(at: number): boolean {
-    return this.words[4 * at + 3]! === this.check(at);
+    return this.check(at) === this.words[4 * at + 3];
   }
 
   private check(at: number): number {

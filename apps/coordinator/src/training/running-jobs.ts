@@ -4,7 +4,7 @@ import type { TaskKey } from '#proto/task-entry.js';
 import type { PoolWorker, RegistryListener, WorkerRegistry } from '../workers/worker-registry.js';
 import type { EvaluationAnswer } from './evaluation.js';
 import type { OutcomeName } from './outcome.js';
-import type { PushReport, SlicePool } from './slices/slice-pool.js';
+import type { PushReport, Slices } from './slices/messages.js';
 import type { Trainer } from './trainer.js';
 
 /** What a worker must know of a job to compute its tasks. */
@@ -24,7 +24,7 @@ export class RunningJobs implements RegistryListener {
   readonly #jobs = new Map<string, RunningJob>();
   readonly #workers: WorkerRegistry;
 
-  constructor(workers: WorkerRegistry, slices: SlicePool) {
+  constructor(workers: WorkerRegistry, slices: Slices & { onPush: (slice: number, report: PushReport) => void }) {
     this.#workers = workers;
     workers.listen(this);
     slices.onPush = (slice, report) => this.#takePush(slice, report, slices);
@@ -69,7 +69,7 @@ export class RunningJobs implements RegistryListener {
     // Tasks wait in the queue; a worker that comes takes them by itself.
   }
 
-  #takePush(slice: number, report: PushReport, slices: SlicePool): void {
+  #takePush(slice: number, report: PushReport, slices: Slices): void {
     const trainer = this.#jobs.get(report.jobId)?.trainer;
     if (trainer?.takePush(slice, report) === true) return;
     if (report.type === 'push-refused') this.#workers.get(report.worker)?.noteRefusal(report.outcome);

@@ -5,7 +5,7 @@ import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 import { type Contribution, Contributions } from './contributions.js';
 import type { StepRecord } from './ledger-format.js';
 import type { OutcomeName } from './outcome.js';
-import type { PushReport, SlicePool } from './slices/slice-pool.js';
+import type { PushReport, Slices } from './slices/messages.js';
 import type { StepPlan } from './step-plan.js';
 import type { StepTasks } from './step-tasks.js';
 import type { TaskBoard } from './task-board.js';
@@ -19,7 +19,7 @@ const failureRetries = 4;
 const keptRefusals = 50;
 
 export interface CollectorServices {
-  readonly slices: SlicePool;
+  readonly slices: Slices;
   readonly workers: WorkerRegistry;
   readonly board: TaskBoard;
 }
@@ -82,7 +82,9 @@ export class StepCollector {
         return;
       }
       case 'push-refused':
-        this.#note(report.worker, report.task, report.attempt, report.outcome);
+        this.#note(report.worker, report.key.task, report.attempt, report.outcome);
+        // Should it be the present task that it got wrong, another is to have it.
+        this.#services.board.release(report.key, report.worker);
     }
   }
 
@@ -110,7 +112,11 @@ export class StepCollector {
     const { pushId, worker, key, attempt } = report;
     const contribution = this.#contributions.begin(slice, pushId, worker, key, attempt);
     const { verdict } = contribution;
-    if (verdict !== undefined) {
+    const { step, lineage, round } = this.#tasks.id;
+    if (key.step !== step || key.lineage !== lineage || key.round !== round) {
+      // The slice let it in just before it heard that the step was over.
+      this.#refuse(contribution, 'stale', `${taskName(key)} came after its step was over.`);
+    } else if (verdict !== undefined) {
       this.#services.slices.send(slice, { type: 'refuse', pushId, ...verdict });
     } else if (this.#tasks.stateOf(key.task) === 'accepted') {
       this.#refuse(contribution, 'duplicate', `${taskName(key)} has its contribution already.`);

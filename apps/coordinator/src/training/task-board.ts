@@ -29,10 +29,10 @@ export interface TaskBoardOptions {
   readonly priority: number;
   readonly classId: string | undefined;
   readonly speculation: boolean;
-  readonly queue: TaskQueue;
+  readonly queue: Pick<TaskQueue, 'put' | 'placeOf' | 'remove'>;
   readonly workers: WorkerRegistry;
   readonly log: Logger;
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 export class TaskBoard {
@@ -54,8 +54,13 @@ export class TaskBoard {
     this.#timer = setInterval(() => void this.reconcile(), lostAfterMs).unref();
   }
 
-  stop(): void {
+  /** Makes no further pass, and leaves everything as it is. */
+  halt(): void {
     clearInterval(this.#timer);
+  }
+
+  stop(): void {
+    this.halt();
     for (const { tasks } of [...this.#open.values()]) this.close(tasks.id);
   }
 
@@ -87,6 +92,7 @@ export class TaskBoard {
     this.#options.queue.remove(entries).catch((error: Error) => this.#noteQueue(error));
   }
 
+  dump() { return [...this.#open.values()].map(({tasks, lookAhead}) => ({ id: tasks.id, lookAhead, t: Array.from({length: tasks.count}, (_, i) => [tasks.stateOf(i), tasks.claimsOf(i)]) })); }
   find(key: StepId): StepTasks | undefined {
     return this.#open.get(nameOf(key))?.tasks;
   }
@@ -128,6 +134,8 @@ export class TaskBoard {
       this.#expireLeases();
       await this.#findLost();
       await this.#queueOpen();
+      // Whoever is to take what waits may be holding a later step's task.
+      this.#makeRoom(this.#sorted()[0]?.tasks.queuedSince(this.#now() - lostAfterMs).length ?? 0);
       await this.#speculate();
     } catch (error) {
       this.#noteQueue(error as Error);
@@ -184,8 +192,7 @@ export class TaskBoard {
       const silent = now - worker.heartbeatAt > leaseAtLeastMs;
       const stuck = worker.heartbeat.computing !== null && now - worker.progressAt > lease;
       if (!silent && !stuck) continue;
-      let held = 0;
-      for (const { tasks } of this.#open.values()) held += tasks.releaseAll(worker.id).length;
+      const held = this.#withdraw(worker);
       if (worker.state !== 'hung') {
         worker.state = 'hung';
         this.#options.workers.changed(worker);
@@ -193,6 +200,20 @@ export class TaskBoard {
         this.#options.log.warn({ worker: worker.name, tasks: held }, `Worker ${worker.name} ${why}; its tasks go to others.`);
       }
     }
+  }
+
+  /** Opens all that a worker holds. It is told, for the case that it hears again: it must not sit on what it lost. */
+  #withdraw(worker: PoolWorker): number {
+    let count = 0;
+    for (const { tasks } of this.#open.values()) {
+      for (const task of tasks.heldBy(worker.id)) {
+        const { attempt } = tasks.claimsOf(task).find((claim) => claim.worker === worker.id)!;
+        this.#cancel(worker.id, { ...tasks.id, task }, attempt);
+        tasks.release(task, worker.id);
+        count += 1;
+      }
+    }
+    return count;
   }
 
   /**

@@ -10,12 +10,10 @@ import { versionChecksum } from '#proto/blocks.js';
 import type { TaskKey } from '#proto/task-entry.js';
 import type { CheckpointOnDisk } from '../checkpoints/checkpoint-messages.js';
 import { Evaluation, type EvaluationAnswer } from './evaluation.js';
-import { Ledger } from './ledger.js';
 import { differencesOnReplay, type StepRecord } from './ledger-format.js';
 import type { OutcomeName } from './outcome.js';
 import { inBlockOrder } from './slices/block-order.js';
-import type { PublishedVersion } from './slices/messages.js';
-import type { PushReport } from './slices/slice-pool.js';
+import type { PublishedVersion, PushReport } from './slices/messages.js';
 import { StateBuffers } from './state-buffers.js';
 import { type CollectedStep, StepCollector } from './step-collector.js';
 import { planEvaluation, planStep, type StepPlan } from './step-plan.js';
@@ -37,7 +35,6 @@ export class Trainer {
   readonly #services: TrainingServices;
   readonly #buffers: StateBuffers;
   readonly #clock: StepClock;
-  #ledger!: Ledger;
   #version!: PublishedVersion;
   #ahead: { plan: StepPlan; tasks: StepTasks } | undefined;
   #collector: StepCollector | undefined;
@@ -62,6 +59,7 @@ export class Trainer {
       queue: services.queue,
       workers: services.workers,
       log: services.log,
+      now: services.now,
     });
     const totalSteps = totalStepsOf(training, job.dataset.trainCount);
     this.#clock = new StepClock();
@@ -220,7 +218,7 @@ export class Trainer {
 
   /** Appends to the ledger; where the step was committed before, a run since the checkpoint repeats it, to the bit. */
   #record(record: StepRecord): void {
-    const recorded = this.#ledger.recordOf(record.step);
+    const recorded = this.#services.ledger.recordOf(record.step);
     if (recorded === undefined) return this.#append(record);
     const differing = differencesOnReplay(recorded, record);
     if (differing.length === 0) return;
@@ -232,7 +230,7 @@ export class Trainer {
 
   #append(record: StepRecord): void {
     try {
-      this.#ledger.append(record);
+      this.#services.ledger.append(record);
     } catch (error) {
       throw new TrainingPausedError(`The ledger cannot be written to: ${messageOf(error)} Nothing is lost; make room, then resume.`, {
         cause: error,
@@ -344,7 +342,6 @@ export class Trainer {
         tensors: job.layout.parameters.map(({ name, offset, size }) => ({ name, offset, size })),
       },
     });
-    this.#ledger = Ledger.open(job.ledgerPath);
     const buffer = await this.#buffers.spare(undefined);
     const into = this.#buffers.get(buffer);
     const restored = await this.#services.checkpoints.restore({ folder: job.checkpointFolder, layout: job.layout, into });
@@ -389,7 +386,7 @@ export class Trainer {
     const { job } = this;
     const release = this.#buffers.hold(buffer);
     try {
-      this.#ledger.sync();
+      this.#services.ledger.sync();
       const { parameters, momentum, statistics } = this.#buffers.get(buffer);
       const perEpoch = stepsPerEpoch(job.dataset.trainCount, job.spec.training.batchSize);
       const written = await this.#services.checkpoints.write({
@@ -410,7 +407,7 @@ export class Trainer {
         keep: job.spec.checkpoint.keep,
       });
       this.#noteCheckpoint(written);
-      this.#ledger.forgetBefore(version);
+      this.#services.ledger.forgetBefore(version);
       this.#services.onProgress();
     } catch (error) {
       throw new TrainingPausedError(`The checkpoint of step ${version} cannot be written: ${messageOf(error)} Nothing is lost.`, {
@@ -448,7 +445,6 @@ export class Trainer {
     await this.#checkpointing;
     this.#services.slices.broadcast({ type: 'close-job', jobId: this.job.id });
     this.#services.workers.endJob(this.job.id);
-    this.#ledger.close();
     this.#services.metrics.flush();
   }
 }

@@ -6,7 +6,8 @@ import type { Logger } from '../log.js';
 import type { CheckpointStore } from '../checkpoints/checkpoint-store.js';
 import type { MetricsSink } from '../telemetry/job-metrics.js';
 import type { WorkerRegistry } from '../workers/worker-registry.js';
-import type { SlicePool } from './slices/slice-pool.js';
+import type { Ledger } from './ledger.js';
+import type { Slices } from './slices/messages.js';
 import type { TaskQueue } from './task-queue.js';
 
 export interface TrainingJob {
@@ -16,7 +17,6 @@ export interface TrainingJob {
   readonly lineage: number;
   readonly layout: ParameterLayout;
   readonly dataset: Dataset;
-  readonly ledgerPath: string;
   readonly checkpointFolder: string;
   /** Of Lockstep, Node and TensorFlow, for the manifest. */
   readonly versions: Readonly<Record<string, string>>;
@@ -27,12 +27,15 @@ export interface TrainingJob {
 }
 
 export interface TrainingServices {
-  readonly slices: SlicePool;
-  readonly queue: TaskQueue;
+  readonly slices: Slices;
+  readonly queue: Pick<TaskQueue, 'put' | 'placeOf' | 'remove'>;
   readonly workers: WorkerRegistry;
-  readonly checkpoints: CheckpointStore;
+  readonly checkpoints: Pick<CheckpointStore, 'write' | 'restore'>;
+  readonly ledger: Ledger;
   readonly metrics: MetricsSink;
   readonly log: Logger;
+  /** Milliseconds. @default Date.now */
+  readonly now?: (() => number) | undefined;
   /** Told whenever `progress` changed. */
   readonly onProgress: () => void;
 }

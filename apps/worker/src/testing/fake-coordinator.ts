@@ -7,7 +7,7 @@ import {
   type ServerReadableStream,
   type ServerWritableStream,
   type ServiceError,
-  status,
+  type status,
 } from '@grpc/grpc-js';
 import { reducerService } from '#proto/block-codec.js';
 import { BlockCollector } from '#proto/block-collector.js';
@@ -230,7 +230,7 @@ export class FakeCoordinator {
 }
 
 /** Clients that go away in the middle are what specs are about. */
-function ignoreBrokenStream(_: unknown): void {}
+function ignoreBrokenStream(): void {}
 
 function bind(server: Server, port: number): Promise<number> {
   return new Promise((resolve, reject) =>

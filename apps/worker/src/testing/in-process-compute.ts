@@ -2,14 +2,22 @@
 // Refuses to be fast: the spec's event loop stands still while it computes.
 import { liveTensors } from '#model/tensorflow/tensor.js';
 import type { Compute } from '../compute-client.js';
-import { type ComputeTotals, controlLength, controlWords, type EvaluateRequest, type TrainRequest } from '../compute-protocol.js';
+import {
+  type ComputeTotals,
+  controlLength,
+  controlWords,
+  type EvaluateRequest,
+  type TrainRequest,
+} from '../compute-protocol.js';
 import { ComputeAborted, Computer } from '../computer.js';
 
 export class InProcessCompute implements Compute {
   readonly control = new Int32Array(new SharedArrayBuffer(4 * controlLength));
   /** Runs before each task computes. */
   before: () => Promise<void> = () => Promise.resolve();
-  /** Runs when a block of the gradient has become final; the spec may abort here. */
+  /** Smaller than a block, so that small nets make progress too. */
+  notifyElements = 4096;
+  /** Runs when that many further elements of the gradient have become final; the spec may abort here. */
   onBlock: () => void = () => undefined;
   #onFinal: (firstFinalElement: number) => void = () => undefined;
   readonly #computer = new Computer({
@@ -37,7 +45,7 @@ export class InProcessCompute implements Compute {
     onFinal: (firstFinalElement: number) => void,
   ): Promise<ComputeTotals> {
     this.#onFinal = onFinal;
-    return this.#run(signal, (id) => this.#computer.train(id, request));
+    return this.#run(signal, (id) => this.#computer.train(id, { ...request, notifyElements: this.notifyElements }));
   }
 
   evaluate(request: EvaluateRequest, signal: AbortSignal): Promise<ComputeTotals> {
@@ -61,7 +69,7 @@ export class InProcessCompute implements Compute {
       signal.throwIfAborted();
       return compute(id);
     } catch (error) {
-      throw error instanceof ComputeAborted ? signal.reason : error;
+      throw error instanceof ComputeAborted && signal.aborted ? signal.reason : error;
     } finally {
       signal.removeEventListener('abort', onAbort);
     }

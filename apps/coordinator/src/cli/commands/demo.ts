@@ -105,7 +105,9 @@ function tellEnd(job: JobView, running: RunningSystem, setupSeconds: number, say
     return;
   }
   const seconds =
-    job.startedAt === null || job.endedAt === null ? undefined : (Date.parse(job.endedAt) - Date.parse(job.startedAt)) / 1000;
+    job.startedAt === null || job.endedAt === null
+      ? undefined
+      : (Date.parse(job.endedAt) - Date.parse(job.startedAt)) / 1000;
   const images = job.step * job.spec.training.batchSize;
   say(`test accuracy ${formatShare(job.test?.top1)}`);
   if (job.checkpoint !== null) {

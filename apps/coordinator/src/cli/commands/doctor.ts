@@ -16,7 +16,7 @@ export async function doctor(options: { readonly json?: boolean }, environment: 
   return findings.every((finding) => finding.ok) ? exitCodes.good : exitCodes.failed;
 }
 
-export function findingLines(findings: readonly Finding[]): string[] {
+function findingLines(findings: readonly Finding[]): string[] {
   const width = Math.max(...findings.map(({ name }) => name.length));
   return findings.map(({ name, ok, detail, remedy }) =>
     `${ok ? 'ok ' : 'BAD'}  ${name.padEnd(width)}  ${detail}${remedy === null ? '' : ` ${remedy}`}`.trimEnd(),

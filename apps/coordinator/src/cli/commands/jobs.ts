@@ -23,10 +23,12 @@ const columns: readonly Column[] = [
   { title: 'REASON', shrinkTo: 8 },
 ];
 
-export async function listJobs(
-  api: Api,
-  options: ClientOptions & { readonly state?: JobState; readonly limit: number },
-): Promise<number> {
+export interface ListOptions extends ClientOptions {
+  readonly state?: JobState;
+  readonly limit: number;
+}
+
+export async function listJobs(api: Api, options: ListOptions): Promise<number> {
   const page = await api.jobs({ state: options.state, limit: options.limit });
   if (options.json === true) {
     printJson(page);
@@ -67,7 +69,7 @@ export async function showJob(api: Api, id: string, options: ClientOptions): Pro
 }
 
 /** Name and value of each line; what is not known yet is left out. */
-export function fieldsOf(job: JobView): (readonly [string, string])[] {
+function fieldsOf(job: JobView): (readonly [string, string])[] {
   const known = (name: string, value: string | null | undefined): (readonly [string, string])[] =>
     value === null || value === undefined || value === '–' ? [] : [[name, value]];
   return [

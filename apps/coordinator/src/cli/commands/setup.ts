@@ -26,7 +26,10 @@ export async function setUp(
       ['TensorFlow', `${library.flavour}, ${library.libraryDir}`],
       ['addon', addon.path],
       // The URL may hold a password.
-      ['Redis', queue.kind === 'running' ? 'the one that REDIS_URL names' : `${queue.binary.path} ${queue.binary.version}`],
+      [
+        'Redis',
+        queue.kind === 'running' ? 'the one that REDIS_URL names' : `${queue.binary.path} ${queue.binary.version}`,
+      ],
     ]),
   ]);
   return exitCodes.good;

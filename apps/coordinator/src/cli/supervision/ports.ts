@@ -49,7 +49,7 @@ export async function freePortRange(host: string, preferred: number, count: numb
 }
 
 /** Whether all of `count` ports from `first` on are free. */
-export async function areFree(host: string, first: number, count: number): Promise<boolean> {
+async function areFree(host: string, first: number, count: number): Promise<boolean> {
   for (let port = first; port < first + count; port += 1) {
     if (!(await isPortFree(host, port))) {
       return false;

@@ -9,8 +9,7 @@ export interface Death {
 }
 
 export type Decision =
-  | { readonly kind: 'restart'; readonly delayMs: number }
-  | { readonly kind: 'give-up'; readonly fastDeaths: number };
+  { readonly kind: 'restart'; readonly delayMs: number } | { readonly kind: 'give-up'; readonly fastDeaths: number };
 
 export interface RestartPolicyOptions {
   /** A shorter life is a fast death, milliseconds. @default 10,000 */
@@ -38,7 +37,13 @@ export class RestartPolicy {
   private fastDeaths = 0;
 
   constructor(options: RestartPolicyOptions = {}) {
-    this.options = { fastMs: 10_000, firstDelayMs: 250, longestDelayMs: 15_000, giveUpAfter: Number.POSITIVE_INFINITY, ...options };
+    this.options = {
+      fastMs: 10_000,
+      firstDelayMs: 250,
+      longestDelayMs: 15_000,
+      giveUpAfter: Number.POSITIVE_INFINITY,
+      ...options,
+    };
     this.hopelessCode = options.hopelessCode;
   }
 

@@ -1,7 +1,16 @@
 // The CLI compiled into a folder of its own, beside stand-ins for the programs that it starts, so that specs can run
 // the real `lockstep` as processes. What is tested is the CLI; set-up, coordinator, worker and Valkey are the stand-ins.
 // Refuses to know what the specs check.
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +19,12 @@ import ts from 'typescript';
 const root = fileURLToPath(new URL('../../../../../', import.meta.url));
 const standIns = fileURLToPath(new URL('stand-ins/', import.meta.url));
 const sources = ['apps/coordinator/src', 'apps/coordinator/src/cli', 'apps/coordinator/src/cli/commands'];
-sources.push('apps/coordinator/src/cli/supervision', 'apps/coordinator/src/setup', 'apps/coordinator/src/jobs', 'libs/proto');
+sources.push(
+  'apps/coordinator/src/cli/supervision',
+  'apps/coordinator/src/setup',
+  'apps/coordinator/src/jobs',
+  'libs/proto',
+);
 
 export interface CompiledTree {
   /** Compiled `cli/main.js`. */
@@ -23,7 +37,10 @@ export interface CompiledTree {
 export function compileTree(): CompiledTree {
   const folder = mkdtempSync(join(tmpdir(), 'lockstep-cli-'));
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
-  write(join(folder, 'package.json'), '{"type":"module","version":"0.0.0","imports":{"#proto/*.js":"./libs/proto/*.js"}}');
+  write(
+    join(folder, 'package.json'),
+    '{"type":"module","version":"0.0.0","imports":{"#proto/*.js":"./libs/proto/*.js"}}',
+  );
   for (const source of sources) {
     for (const name of readdirSync(join(root, source))) {
       if (name.endsWith('.ts') && !name.endsWith('.spec.ts')) {

@@ -12,12 +12,16 @@ export class LockstepProcess {
   readonly stdout: string[] = [];
   readonly stderr: string[] = [];
   readonly ended: Promise<LockstepEnd>;
+  /** Like `ended`, with all output there. */
+  readonly closed: Promise<LockstepEnd>;
   private readonly child: ChildProcess;
   private readonly wakers = new Set<() => void>();
 
   /** In a process group of its own, as a shell would start it. */
   constructor(cli: string, args: readonly string[], environment: Readonly<Record<string, string | undefined>>) {
-    const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(LOCKSTEP_|REDIS_)/.test(name)));
+    const inherited = Object.fromEntries(
+      Object.entries(process.env).filter(([name]) => !/^(LOCKSTEP_|REDIS_)/.test(name)),
+    );
     this.child = spawn(process.execPath, [cli, ...args], {
       env: { ...inherited, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -25,10 +29,12 @@ export class LockstepProcess {
     });
     this.collect('stdout');
     this.collect('stderr');
-    this.ended = once(this.child, 'exit').then(([code, signal]) => {
+    const end = ([code, signal]: unknown[]): LockstepEnd => {
       this.wake();
       return { code: code as number | null, signal: signal as NodeJS.Signals | null };
-    });
+    };
+    this.ended = once(this.child, 'exit').then(end);
+    this.closed = once(this.child, 'close').then(end);
   }
 
   get pid(): number {
@@ -38,9 +44,8 @@ export class LockstepProcess {
   /** The first line, past or to come, that matches; rejects when the process ends without one. */
   async line(pattern: RegExp): Promise<string> {
     let over = false;
-    const closed = once(this.child, 'close').then(() => {
+    const closed = this.closed.then(() => {
       over = true;
-      this.wake();
     });
     for (;;) {
       const found = [...this.stdout, ...this.stderr].find((line) => pattern.test(line));
@@ -48,7 +53,9 @@ export class LockstepProcess {
         return found;
       }
       if (over) {
-        throw new Error(`It ended without ${String(pattern)}; it said:\n${[...this.stdout, ...this.stderr].join('\n')}`);
+        throw new Error(
+          `It ended without ${String(pattern)}; it said:\n${[...this.stdout, ...this.stderr].join('\n')}`,
+        );
       }
       await Promise.race([closed, new Promise<void>((resolve) => this.wakers.add(resolve))]);
     }

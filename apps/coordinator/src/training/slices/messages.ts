@@ -113,14 +113,36 @@ export type SliceReport =
   /** Refused by the slice itself on sight of the header. */
   | {
       readonly type: 'push-refused';
-      readonly worker: string;
       readonly jobId: string;
-      readonly task: number;
+      readonly worker: string;
+      readonly key: TaskKey;
       readonly attempt: number;
       readonly outcome: OutcomeName;
     }
   | { readonly type: 'answer'; readonly request: number; readonly values: PerBlock; readonly finite: boolean }
   | { readonly type: 'failed'; readonly request: number; readonly problem: string };
+
+type WithoutRequest<T> = T extends { request: number } ? Omit<T, 'request'> : never;
+/** Commands that every slice answers. */
+export type SliceRequest = WithoutRequest<SliceCommand>;
+
+export interface SliceAnswers {
+  /** A value per block for each slice, in its order of blocks. */
+  readonly values: readonly PerBlock[];
+  readonly finite: boolean;
+}
+
+/** What slices report about pushes. */
+export type PushReport = Extract<SliceReport, { type: `push-${string}` }>;
+
+/** The slices, as the training sees them. */
+export interface Slices {
+  readonly count: number;
+  send(slice: number, command: SliceCommand): void;
+  broadcast(command: SliceCommand): void;
+  /** Sends to all slices; resolves when all have answered. */
+  request(command: SliceRequest): Promise<SliceAnswers>;
+}
 
 /** How a slice's thread is started. */
 export interface SliceOptions {

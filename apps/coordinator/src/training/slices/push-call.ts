@@ -83,7 +83,7 @@ function checkHeader(slice: Slice, header: PushHeader): { job: JobOnSlice; key: 
   if (key === undefined) throw new Refusal('incomplete', 'The header names no task.');
   const refuse = (outcome: OutcomeName, detail: string): Refusal => {
     const { workerId: worker, attempt } = header;
-    slice.report({ type: 'push-refused', worker, jobId: key.jobId, task: key.task, attempt, outcome });
+    slice.report({ type: 'push-refused', jobId: key.jobId, worker, key, attempt, outcome });
     return new Refusal(outcome, detail);
   };
   const job = slice.job(key.jobId);

@@ -1,25 +1,20 @@
 // Starts the slices' threads and speaks with all of them at once. Refuses to know what the commands mean.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import type { SliceCommand, SliceOptions, SliceReport } from './messages.js';
-
-/** What slices report about pushes, with the slice's number. */
-export type PushReport = Extract<SliceReport, { type: `push-${string}` }>;
+import type {
+  PushReport,
+  SliceAnswers,
+  SliceCommand,
+  SliceOptions,
+  SliceReport,
+  SliceRequest,
+  Slices,
+} from './messages.js';
 
 export interface SlicePoolOptions extends Omit<SliceOptions, 'slice' | 'slices' | 'port'> {
   readonly slices: number;
   /** Port of slice 0; slice i listens on the one i after it. 0: any free ports. */
   readonly firstPort: number;
-}
-
-type WithoutRequest<T> = T extends { request: number } ? Omit<T, 'request'> : never;
-/** Commands that every slice answers. */
-export type SliceRequest = WithoutRequest<SliceCommand>;
-
-export interface SliceAnswers {
-  /** A value per block for each slice, in its order of blocks. */
-  readonly values: readonly Float64Array[];
-  readonly finite: boolean;
 }
 
 interface Pending {
@@ -30,7 +25,7 @@ interface Pending {
   readonly reject: (error: Error) => void;
 }
 
-export class SlicePool {
+export class SlicePool implements Slices {
   readonly #threads: readonly Worker[];
   readonly #pending = new Map<number, Pending>();
   #requests = 0;
@@ -81,7 +76,6 @@ export class SlicePool {
     for (const thread of this.#threads) thread.postMessage(command);
   }
 
-  /** Sends to all slices; resolves when all have answered. */
   request(command: SliceRequest): Promise<SliceAnswers> {
     this.#requests += 1;
     const request = this.#requests;

@@ -15,18 +15,37 @@ if (process.env.STAND_IN_COORDINATOR === 'fails') {
 const cancelled = [];
 let job;
 const jobAt = (step) => ({
-  id: 'job-1', name: 'demo', state: step === 6 ? (process.env.STAND_IN_JOB ?? 'completed') : 'running', step, totalSteps: 6, epoch: 0,
-  version: step, loss: 2 - step / 6, top1: step / 6, test: step < 3 ? null : { step, loss: 1, top1: 0.764, top5: 0.9 },
-  imagesPerSecond: 900, etaSeconds: 6 - step, workers: [], parametersSha256: null, stateSha256: null,
-  checkpoint: step === 6 ? { step, path: 'jobs/job-1/checkpoints/step-00000006' } : null, numericsClass: null, usefulWorkers: 2,
-  parameterCount: 1, reason: null, error: step === 6 && process.env.STAND_IN_JOB === 'failed' ? 'The loss is not finite.' : null,
-  spec: job, createdAt: '2026-01-01T00:00:00Z', startedAt: '2026-01-01T00:00:00Z',
+  id: 'job-1',
+  name: 'demo',
+  state: step === 6 ? (process.env.STAND_IN_JOB ?? 'completed') : 'running',
+  step,
+  totalSteps: 6,
+  epoch: 0,
+  version: step,
+  loss: 2 - step / 6,
+  top1: step / 6,
+  test: step < 3 ? null : { step, loss: 1, top1: 0.764, top5: 0.9 },
+  imagesPerSecond: 900,
+  etaSeconds: 6 - step,
+  workers: [],
+  parametersSha256: null,
+  stateSha256: null,
+  checkpoint: step === 6 ? { step, path: 'jobs/job-1/checkpoints/step-00000006' } : null,
+  numericsClass: null,
+  usefulWorkers: 2,
+  parameterCount: 1,
+  reason: null,
+  error: step === 6 && process.env.STAND_IN_JOB === 'failed' ? 'The loss is not finite.' : null,
+  spec: job,
+  createdAt: '2026-01-01T00:00:00Z',
+  startedAt: '2026-01-01T00:00:00Z',
   endedAt: step === 6 ? '2026-01-01T00:03:20Z' : null,
 });
 const leftover = { ...jobAt(1), id: 'old-job', spec: { preset: 'resnet20-cifar10-demo' } };
 
 const server = createServer((request, response) => {
-  const json = (status, body) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  const json = (status, body) =>
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   const path = request.url.split('?')[0];
   if (path.startsWith('/health/')) return json(200, { status: 'ok' });
   if (request.method === 'POST' && path === '/api/v1/jobs') {

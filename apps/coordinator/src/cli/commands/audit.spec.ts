@@ -1,0 +1,36 @@
+import { describe, expect, it } from 'vitest';
+import { auditTable, verdict } from './audit.js';
+
+const clean = {
+  clean: true,
+  version: 4,
+  expected: 20,
+  committed: 20,
+  duplicated: 0,
+  missing: 0,
+  excluded: 0,
+  problems: [],
+};
+
+describe('audit', () => {
+  it('has a row per epoch and one for all', () => {
+    const epochs = [
+      { epoch: 0, expected: 10, committed: 10, duplicated: 0, missing: 0 },
+      { epoch: 1, expected: 10, committed: 9, duplicated: 1, missing: 2 },
+    ];
+    const report = { ...clean, clean: false, committed: 19, duplicated: 1, missing: 2, epochs };
+    expect(auditTable(report, undefined)).toEqual([
+      'EPOCH  EXPECTED  COMMITTED  DUPLICATED  MISSING',
+      '1            10         10           0        0',
+      '2            10          9           1        2',
+      'all          20         19           1        2',
+    ]);
+    expect(verdict(report)).toBe('not clean: of 20 samples up to version 4, 2 are missing and 1 duplicated');
+  });
+
+  it('says what was proved', () => {
+    expect(verdict({ ...clean, epochs: [] })).toBe(
+      'clean: each of 20 samples up to version 4 was committed exactly once',
+    );
+  });
+});

@@ -1,0 +1,97 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { audit } from './audit.js';
+import type { LedgerRecord, StepRecord } from './ledger-format.js';
+import { planStep } from './step-plan.js';
+
+const training = { batchSize: 8, shardSize: 4, shardsPerTask: 1, seed: 3 };
+const trainCount = 21;
+const expected = (step: number) => planStep(training, trainCount, step);
+
+function record(step: number): StepRecord {
+  const { epoch, first, samples, sampleIdsSha256, tasks } = expected(step);
+  return {
+    kind: 'step',
+    step,
+    version: step + 1,
+    lineage: 1,
+    round: 0,
+    epoch,
+    first,
+    samples,
+    sampleIdsSha256,
+    excluded: [],
+    tasks: tasks.map((task) => ({
+      task: task.task,
+      samples: task.samples,
+      worker: 'w',
+      attempt: 1,
+      seconds: 1,
+      checksum: 1,
+    })),
+    refused: [],
+    loss: 1,
+    learningRate: 0.1,
+    parametersChecksum: 1,
+    committedAt: '2026-01-01T00:00:00.000Z',
+  };
+}
+
+function steps(count: number): LedgerRecord[] {
+  return Array.from({ length: count }, (_, step) => record(step));
+}
+
+describe('audit', () => {
+  it('is clean when every step consumed its mini-batch, over short last mini-batches and epochs', () => {
+    const report = audit(steps(7), 7, expected);
+    expect(report).toMatchObject({ clean: true, expected: 50, committed: 50, duplicated: 0, missing: 0, problems: [] });
+    expect(report.epochs.map((epoch) => epoch.committed)).toEqual([21, 21, 8]);
+  });
+
+  it('finds a missing step', () => {
+    const report = audit(steps(7).toSpliced(2, 1), 7, expected);
+    expect(report).toMatchObject({ clean: false, missing: 5, committed: 45 });
+    expect(report.problems).toEqual(['Step 2 has no record.']);
+  });
+
+  it('finds a step that was committed twice', () => {
+    const report = audit([...steps(3), record(1)], 3, expected);
+    expect(report).toMatchObject({ clean: false, duplicated: 8, missing: 0 });
+    expect(report.problems).toEqual(['Step 1 was committed 2 times.']);
+  });
+
+  it('finds samples of another step', () => {
+    const report = audit(steps(3).with(1, { ...record(1), first: 0, sampleIdsSha256: record(0).sampleIdsSha256 }), 3, expected);
+    expect(report).toMatchObject({ clean: false, duplicated: 8, missing: 8 });
+    expect(report.problems).toHaveLength(2);
+  });
+
+  it('finds a task that was left out', () => {
+    const one = record(1);
+    const report = audit(steps(3).with(1, { ...one, tasks: one.tasks.slice(1) }), 3, expected);
+    expect(report.clean).toBe(false);
+    expect(report.problems[0]).toBe('The tasks of step 1 consumed 4 samples, not 8.');
+  });
+
+  it('does not count what a rollback took back, nor what is beyond the version', () => {
+    const rollback: LedgerRecord = { kind: 'rollback', toVersion: 1, reason: '', committedAt: '' };
+    expect(audit([...steps(3), rollback, record(1)], 2, expected).clean).toBe(true);
+    expect(audit(steps(5), 3, expected).clean).toBe(true);
+  });
+
+  it('is never clean when records are dropped, doubled or swapped for those of another step', () => {
+    fc.assert(
+      fc.property(fc.nat(6), fc.nat(6), fc.constantFrom('drop', 'double', 'swap'), (one, other, how) => {
+        const records = steps(7) as StepRecord[];
+        if (how === 'drop') records.splice(one, 1);
+        else if (how === 'double') records.push(records[one]!);
+        else {
+          fc.pre(one !== other);
+          const { step, version } = records[one]!;
+          records[one] = { ...records[other]!, step, version };
+        }
+        expect(audit(records, 7, expected).clean).toBe(false);
+      }),
+    );
+  });
+});

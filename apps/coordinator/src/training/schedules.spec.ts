@@ -1,0 +1,52 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Outcome, type Scenario, simulate } from './testing/simulation.js';
+
+const quiet = { seed: 1, workers: 1, slices: 1, faultRate: 0 } as const;
+
+function bitsOf({ parameters, momentum, statistics }: Outcome): string {
+  return [parameters, momentum, statistics].map((part) => new Uint32Array(part.buffer).join()).join('/');
+}
+
+/** How often each schedule is drawn; long runs ask for more. */
+const runs = Number(process.env['LOCKSTEP_SCHEDULES'] ?? 2000);
+
+describe.each(['float32', 'bfloat16'] as const)('a job with %s on the wire', (wire) => {
+  it('comes to the same bits and a clean audit under any schedule of faults', { timeout: 600_000 }, async () => {
+    const reference = await simulate({ ...quiet, wire });
+    expect(reference.audit).toMatchObject({ clean: true, committed: 25 });
+    const seen: Record<string, number> = {};
+    const scenario = fc.record({
+      seed: fc.nat(),
+      workers: fc.integer({ min: 1, max: 4 }),
+      slices: fc.integer({ min: 1, max: 2 }),
+      faultRate: fc.constantFrom(0, 0.02, 0.1, 0.3),
+    });
+    await fc.assert(
+      fc.asyncProperty(scenario, async (drawn) => {
+        const outcome = await simulate({ ...drawn, wire } satisfies Scenario);
+        expect(bitsOf(outcome)).toBe(bitsOf(reference));
+        expect(outcome.audit).toMatchObject({ clean: true, problems: [] });
+        for (const [fault, times] of Object.entries(outcome.faults)) seen[fault] = (seen[fault] ?? 0) + times;
+      }),
+      { numRuns: runs, endOnFailure: true },
+    );
+    expect(Object.keys(seen).toSorted()).toEqual([
+      'coordinator killed',
+      'cut',
+      'flipped bit',
+      'long wait',
+      'not finite',
+      'queue away',
+      'queue back',
+      'queue flushed',
+      'sent twice',
+      'worker frozen',
+      'worker killed',
+      'worker killed with an entry',
+      'worker thawed',
+      'wrong samples',
+      'wrong version',
+    ]);
+  });
+});

@@ -1,0 +1,189 @@
+// The dashboard in a real browser, served by a real coordinator with real workers.
+// Refuses to check numbers that other tests check: here it matters that people see them and that the buttons work.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { loadConfig } from '../apps/coordinator/src/config.js';
+import { chromiumArgs, findChromium } from './support/chromium.js';
+
+const cli = fileURLToPath(new URL('../dist/apps/coordinator/src/cli/main.js', import.meta.url));
+const token = 'dashboard-test-token';
+const tiny = {
+  model: { architecture: 'resnet8', classes: 10, imageSize: 32 },
+  dataset: { kind: 'synthetic', classes: 10, imageSize: 32, size: 256 },
+  training: { epochs: 2, batchSize: 32, shardSize: 16 },
+};
+const endless = { ...tiny, training: { ...tiny.training, epochs: 10_000 }, evaluation: { everyEpochs: 0 } };
+
+let dataDir: string;
+let system: ChildProcess;
+let url: string;
+let browser: Browser;
+let page: Page;
+let complaints: string[];
+
+beforeAll(async () => {
+  dataDir = mkdtempSync(join(tmpdir(), 'lockstep-dashboard-'));
+  const ports = await freePorts(2);
+  const options = ['--workers', '1', '--http-port', `${ports[0]}`, '--grpc-port', `${ports[1]}`, '--data-dir', dataDir];
+  system = spawn(process.execPath, [cli, 'up', ...options], {
+    env: { ...process.env, LOCKSTEP_API_TOKENS: `admin:${token}` },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  url = await readyUrl(system);
+  const executablePath = await findChromium(loadConfig(process.env).cacheDir);
+  browser = await chromium.launch({ executablePath, args: chromiumArgs });
+}, 180_000);
+
+afterAll(async () => {
+  await browser?.close();
+  if (system?.exitCode === null) {
+    system.kill('SIGTERM');
+    await once(system, 'exit');
+  }
+  rmSync(dataDir, { recursive: true, force: true });
+}, 60_000);
+
+afterEach(async () => {
+  await page.context().close();
+});
+
+/** A page with the token given, unless told otherwise; what it complains about is collected. */
+async function open(path: string, options: { width?: number; token?: string | null } = {}): Promise<void> {
+  const context = await browser.newContext({ viewport: { width: options.width ?? 1280, height: 860 } });
+  page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  complaints = [];
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('console', (message) => {
+    if (message.type() === 'error') complaints.push(message.text());
+  });
+  const given = options.token === undefined ? token : options.token;
+  if (given !== null) {
+    await page.addInitScript({ content: `sessionStorage.setItem('lockstep-token', ${JSON.stringify(given)})` });
+  }
+  await page.goto(url + path);
+}
+
+async function submit(spec: object): Promise<string> {
+  const response = await fetch(`${url}/api/v1/jobs`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify(spec),
+  });
+  const answer = (await response.json()) as { id: string };
+  expect(response.status, JSON.stringify(answer)).toBe(201);
+  return answer.id;
+}
+
+const jobState = () => page.getByTestId('job-detail').getByTestId('job-state');
+const pageWidth = () => page.evaluate<number>('document.documentElement.scrollWidth');
+const textOf = (testId: string) => page.getByTestId(testId).innerText();
+
+describe('dashboard', () => {
+  it('says what to do where there is nothing', async () => {
+    await open('/');
+    await page.getByTestId('no-jobs').waitFor();
+    expect(await textOf('no-jobs')).toContain('npx lockstep submit --preset resnet20-cifar10-demo');
+    await page.getByTestId('worker-row').waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  it('asks for a token, says when it is wrong, and keeps the right one for the tab', async () => {
+    await open('/', { token: null });
+    await page.getByTestId('token-field').fill('wrong');
+    await page.getByTestId('token-submit').click();
+    await page.getByTestId('token-problem').filter({ hasText: 'not accepted' }).waitFor();
+    await page.getByTestId('token-field').fill(token);
+    await page.getByTestId('token-submit').click();
+    await page.getByTestId('worker-row').waitFor();
+    await page.reload();
+    await page.getByTestId('worker-row').waitFor();
+    expect(await page.getByTestId('token-prompt').isVisible()).toBe(false);
+  });
+
+  it('follows a job live to its end, without a reload, and shows names as text', async () => {
+    await open('/');
+    await page.getByTestId('no-jobs').waitFor();
+    const id = await submit({ ...tiny, name: '<img src=x onerror=alert(1)>' });
+    await page.getByTestId('charts').waitFor();
+    expect(await textOf('job-title')).toBe('<img src=x onerror=alert(1)>');
+    await jobState().filter({ hasText: 'completed' }).waitFor();
+    expect(await textOf('job-step')).toBe('16');
+    expect(await textOf('job-test-top1')).toMatch(/^\d+\.\d %$/);
+    expect(await textOf('job-state-sha256')).toMatch(/^[0-9a-f]{64}$/);
+    expect(await textOf('job-checkpoint')).toContain('step-00000016');
+    await expect.poll(() => page.getByTestId('chart-loss').getAttribute('data-points')).toBe('16');
+    for (const chart of ['accuracy', 'learning-rate', 'gradient-norm', 'throughput', 'step-time']) {
+      expect(await page.getByTestId(`chart-${chart}`).locator('canvas').count()).toBe(1);
+    }
+    expect(await page.getByTestId('job-cancel').isDisabled()).toBe(true);
+    expect(await page.locator(`[data-testid=job-card][data-job-id="${id}"]`).count()).toBe(1);
+    expect(complaints).toEqual([]);
+  });
+
+  it('cancels a job after asking', async () => {
+    const id = await submit({ ...endless, name: 'endless' });
+    await open(`/#/jobs/${id}`);
+    await jobState().filter({ hasText: 'running' }).waitFor();
+    await page.getByTestId('job-cancel').click();
+    await page.getByTestId('cancel-keep').click();
+    expect(await jobState().innerText()).toBe('running');
+    await page.getByTestId('job-cancel').click();
+    await page.getByTestId('cancel-confirm').click();
+    await jobState().filter({ hasText: 'cancelled' }).waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  it('fits a phone, and goes from the list to a job and back', async () => {
+    await open('/', { width: 390 });
+    await page.getByTestId('job-card').first().click();
+    await page.getByTestId('job-title').waitFor();
+    expect(await page.getByTestId('job-list').isVisible()).toBe(false);
+    expect(await pageWidth()).toBeLessThanOrEqual(390);
+    await page.goBack();
+    await page.getByTestId('job-list').waitFor();
+    expect(await pageWidth()).toBeLessThanOrEqual(390);
+  });
+
+  it('says that a job is not there', async () => {
+    await open('/#/jobs/nothing');
+    await page.getByTestId('unknown-job').waitFor();
+    expect(await textOf('unknown-job')).toContain('nothing');
+  });
+
+  // The last one: it ends the coordinator.
+  it('says when the coordinator is gone', async () => {
+    await open('/');
+    await page.getByTestId('job-detail').waitFor();
+    system.kill('SIGTERM');
+    await page.getByTestId('disconnected-banner').waitFor();
+    expect(await page.getByTestId('stream-status').getAttribute('data-status')).toBe('disconnected');
+    expect(await page.getByTestId('job-detail').isVisible()).toBe(true);
+  });
+});
+
+/** The address in the line `ready http://…`. */
+async function readyUrl(child: ChildProcess): Promise<string> {
+  for await (const line of createInterface({ input: child.stdout! })) {
+    const match = /^ready (http:\S+)$/.exec(line);
+    if (match !== null) return match[1]!;
+  }
+  throw new Error(`lockstep up ended with ${child.exitCode} before it was ready`);
+}
+
+/** Ports that are free now; taken all at once, so that they differ. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return ports;
+}
