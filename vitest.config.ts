@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
-// Two projects: specs beside the sources, and systems under test/ that start real processes.
+// Specs beside the sources; systems under test/ that start real processes; and, where LOCKSTEP_PARITY_PYTHON names a Python
+// that has torch and torchvision, the comparison with PyTorch.
+const parity = process.env['LOCKSTEP_PARITY_PYTHON'] === undefined ? [] : ['test/parity/**/*.test.ts'];
+
 export default defineConfig({
   resolve: { conditions: ['lockstep-source'] },
   ssr: { resolve: { conditions: ['lockstep-source'] } },
@@ -12,7 +15,19 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'system', include: ['test/**/*.test.ts'], pool: 'forks', fileParallelism: false, testTimeout: 120_000, hookTimeout: 120_000 },
+        test: {
+          name: 'system',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/parity/**'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'parity', include: parity, pool: 'forks', fileParallelism: false },
       },
     ],
   },

@@ -20,7 +20,7 @@ for (const [path, entry] of Object.entries(lock.packages)) {
   if (path === '') continue;
   const name = path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
   if ((entry.dev || entry.devOptional) && !bundled.includes(name)) continue;
-  const licence = entry.license ?? licenceOnDisk(path) ?? known[name];
+  const licence = entry.license ?? licenceOnDisk(path) ?? known[name] ?? licenceOfSibling(name, entry.version);
   if (licence === undefined) unnamed.push(`${name} ${entry.version}`);
   rows.add(`| ${name} | ${entry.version} | ${licence} |`);
 }
@@ -57,4 +57,14 @@ function licenceOnDisk(path) {
   const { license, licenses } = JSON.parse(readFileSync(manifest, 'utf8'));
   const named = license ?? licenses?.[0];
   return typeof named === 'string' ? named : named?.type;
+}
+
+/** Binaries for other platforms are not installed; the one for this platform has the same scope, version and licence. */
+function licenceOfSibling(name, version) {
+  const scope = `/${name.slice(0, name.indexOf('/') + 1)}`;
+  const sibling = Object.entries(lock.packages).find(
+    ([path, entry]) =>
+      scope !== '/' && path.includes(scope) && entry.version === version && entry.license !== undefined,
+  );
+  return sibling?.[1].license;
 }

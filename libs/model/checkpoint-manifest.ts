@@ -2,6 +2,7 @@
 // Refuses to know: the files that it describes.
 import { z } from 'zod';
 import { jobSpecSchema } from './job-spec-schema.js';
+import { scheduleStateSchema } from './plateau.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in hex');
 const file = z.object({ bytes: z.int().min(0), sha256 });
@@ -16,7 +17,7 @@ export const checkpointManifestSchema = z.object({
   datasetIndexHash: z.string().nullable().describe('Hash of the dataset that it was trained on.'),
   parametersSha256: sha256.describe('Over the flat little-endian float32 parameters in layout order.'),
   stateSha256: sha256.describe('Over parameters, momentum, running statistics and schedule state.'),
-  scheduleState: z.object({ kind: z.literal('stateless') }).describe('What the schedule remembers.'),
+  scheduleState: scheduleStateSchema.describe('What the schedule remembers.'),
   metrics: z.record(z.string(), z.number()).describe('Newest value of each metric at the time.'),
   versions: z.record(z.string(), z.string()).describe('Versions of lockstep, TensorFlow and Node.'),
   numericsClass: z.string().nullable().describe('Class that the job was pinned to; null before it was.'),

@@ -59,7 +59,7 @@ describe('training in one process', () => {
       [1, 24],
     ]);
     expect(outcome.steps).toBe(6);
-    expect(outcome.evaluation).toMatchObject({ epoch: 0, samples: 20 });
+    expect(outcome.evaluation).toMatchObject({ version: 6, epoch: 1, samples: 20 });
     expect((await train(specOf({ steps: 6 }), 2)).outcome.steps).toBe(2);
   });
 
@@ -73,6 +73,21 @@ describe('training in one process', () => {
     ];
     expect(new Set([exact, rounded, coarser]).size).toBe(3);
   });
+
+  it('lowers the rate on a plateau of the test error, and smooths labels where told to', async () => {
+    const plateau = { kind: 'plateau', learningRate: 1e-6, patience: 1, gamma: 0.5 };
+    const spec = specOf({ steps: 20, schedule: plateau });
+    const { outcome, reports } = await train(spec);
+    const rates = [...new Set(reports.map(({ learningRate }) => learningRate))];
+    // Next to nothing is learnt at such a rate: the first evaluation sets the mark, the next two lower the rate.
+    expect(rates).toEqual([1e-6, 0.5e-6, 0.25e-6].map(Math.fround));
+    expect(reports.findIndex(({ learningRate }) => learningRate < Math.fround(1e-6))).toBe(10);
+    expect(outcome.scheduleState).toMatchObject({ kind: 'plateau', reductions: 2, waited: 0 });
+    const hard = await train(specOf({ steps: 1 }));
+    const smooth = await train(specOf({ steps: 1, labelSmoothing: 0.1 }));
+    expect(smooth.outcome.stateSha256).not.toBe(hard.outcome.stateSha256);
+    expect(smooth.reports[0]!.loss).not.toBe(hard.reports[0]!.loss);
+  }, 60_000);
 
   it('stops with the step when numbers are no longer finite', async () => {
     const spec = specOf({ schedule: { kind: 'constant', learningRate: 1e38 } });

@@ -3,17 +3,18 @@
 
 import { parametersSha256, stateSha256 } from './checkpoint.js';
 import type { Dataset } from './datasets/dataset.js';
-import { evaluateRange } from './evaluation.js';
+import { evaluateAll } from './evaluation.js';
 import type { EvaluationResult } from './evaluation.js';
 import { addInto, widenBfloat16 } from './float-arrays.js';
 import type { JobSpec } from './job-spec.js';
 import { Network } from './network.js';
 import { clipFactor, decayRanges, sgdOverRanges, squaredNorm, updateStatisticsRange } from './optimizer.js';
 import { initialState } from './parameters.js';
+import type { EvaluationFigures } from './plateau.js';
 import { shardsOf, TreeAccumulator, tasksOf } from './reduction.js';
 import type { Shard, TaskShards } from './reduction.js';
 import { miniBatchPositions, sampleIds, stepsPerEpoch } from './sampler.js';
-import { initialScheduleState, learningRateAt, totalStepsOf } from './schedule.js';
+import { learningRateAt, scheduleAfter, scheduleStateAtStart, totalStepsOf, type ScheduleState } from './schedule.js';
 import { computeTask } from './task-computation.js';
 import type { ShardInput, TaskResult } from './task-computation.js';
 
@@ -22,6 +23,7 @@ export interface TrainingState {
   readonly parameters: Float32Array;
   readonly momentum: Float32Array;
   readonly statistics: Float32Array;
+  readonly scheduleState: ScheduleState;
 }
 
 export interface StepReport {
@@ -40,6 +42,9 @@ export interface StepReport {
 }
 
 export interface EpochReport extends EvaluationResult {
+  /** Version that was evaluated: steps done. */
+  readonly version: number;
+  /** The epoch of the last step before it. */
   readonly epoch: number;
 }
 
@@ -57,8 +62,6 @@ export interface TrainingOutcome extends TrainingState {
   readonly evaluation: EpochReport | undefined;
 }
 
-const EVALUATION_BATCH = 250;
-
 /** @throws Error when a gradient or a parameter is no longer finite, naming the step. */
 export async function trainInProcess(
   spec: JobSpec,
@@ -75,21 +78,21 @@ export async function trainInProcess(
     let evaluation: EpochReport | undefined;
     for (let step = 0; step < steps; step++) {
       // Not inside the call: without a listener its arguments would not be evaluated.
-      const report = await run.step(step);
+      const report = await run.step(step, evaluation?.version === step ? evaluation : undefined);
       options.onStep?.(report);
-      const epochs = (step + 1) / perEpoch;
+      const version = step + 1;
       const { everyEpochs } = spec.evaluation;
-      if (everyEpochs > 0 && Number.isInteger(epochs) && epochs % everyEpochs === 0) {
-        evaluation = { epoch: epochs - 1, ...(await run.evaluate()) };
+      if (everyEpochs > 0 && (version % (everyEpochs * perEpoch) === 0 || version === totalSteps)) {
+        evaluation = { version, epoch: report.epoch, ...(await run.evaluate()) };
         options.onEvaluation?.(evaluation);
       }
     }
-    const { parameters, momentum, statistics } = run.state;
+    const { parameters } = run.state;
     return {
       ...run.state,
       steps,
       parametersSha256: parametersSha256(parameters),
-      stateSha256: stateSha256({ parameters, momentum, statistics, scheduleState: initialScheduleState }),
+      stateSha256: stateSha256(run.state),
       evaluation,
     };
   } finally {
@@ -118,16 +121,19 @@ class InProcessRun {
   ) {
     const { layout } = network;
     const { parameters, statistics } = initialState(spec.model, layout, spec.training.seed);
-    this.state = { parameters, statistics, momentum: new Float32Array(parameters.length) };
+    const scheduleState = scheduleStateAtStart(spec.training.schedule);
+    this.state = { parameters, statistics, momentum: new Float32Array(parameters.length), scheduleState };
     this.#next = {
       parameters: new Float32Array(parameters.length),
       statistics: new Float32Array(statistics.length),
       momentum: new Float32Array(parameters.length),
+      scheduleState,
     };
     this.#ranges = decayRanges(layout, spec.training.optimizer);
   }
 
-  async step(step: number): Promise<StepReport> {
+  /** @param evaluation that of the version which the step starts from, where there was one */
+  async step(step: number, evaluation: EvaluationResult | undefined): Promise<StepReport> {
     const started = performance.now();
     const { training } = this.spec;
     const { epoch, first, count } = miniBatchPositions(this.dataset.trainCount, training.batchSize, step);
@@ -147,8 +153,10 @@ class InProcessRun {
       results.push(result);
     }
     const sum = tree.root as Contribution;
-    const learningRate = learningRateAt(training.schedule, step, this.perEpoch, this.totalSteps);
-    const gradientNorm = this.#commit(step, sum, learningRate);
+    const { schedule } = training;
+    const scheduleState = scheduleAfter(schedule, this.state.scheduleState, evaluation && figuresOf(evaluation));
+    const learningRate = learningRateAt(schedule, step, this.perEpoch, this.totalSteps, scheduleState);
+    const gradientNorm = this.#commit(step, sum, learningRate, scheduleState);
     const total = (read: (result: TaskResult) => number): number => results.reduce((all, one) => all + read(one), 0);
     return {
       step,
@@ -165,7 +173,7 @@ class InProcessRun {
 
   async evaluate(): Promise<EvaluationResult> {
     this.network.loadParameters(this.state.parameters, this.state.statistics);
-    return evaluateRange(this.network, this.dataset, 0, this.dataset.testCount, EVALUATION_BATCH);
+    return evaluateAll(this.network, this.dataset, this.spec.training.shardSize);
   }
 
   async #prepare(epoch: number, first: number, shards: readonly Shard[], task: TaskShards): Promise<ShardInput[]> {
@@ -203,7 +211,7 @@ class InProcessRun {
   }
 
   /** The update of design.md's step 5. Returns the norm of the whole gradient, before any clipping. */
-  #commit(step: number, sum: Contribution, learningRate: number): number {
+  #commit(step: number, sum: Contribution, learningRate: number, scheduleState: ScheduleState): number {
     const { optimizer } = this.spec.training;
     const next = this.#next;
     const squared = squaredNorm(sum.gradient);
@@ -232,7 +240,11 @@ class InProcessRun {
     });
     if (!finite || !statisticsFinite) throw new Error(`step ${step} gave parameters that are not finite`);
     this.#next = this.state;
-    this.state = next;
+    this.state = { ...next, scheduleState };
     return Math.sqrt(squared);
   }
+}
+
+function figuresOf({ lossSum, top1Hits, samples }: EvaluationResult): EvaluationFigures {
+  return { loss: lossSum / samples, top1: top1Hits / samples };
 }

@@ -85,6 +85,18 @@ const rules: readonly Rule[] = [
       'training.schedule.finalLearningRate',
       'must be at most learningRate',
     ),
+  ({ training: { schedule }, evaluation }) =>
+    when(
+      schedule.kind === 'plateau' && evaluation.everyEpochs === 0,
+      'evaluation.everyEpochs',
+      'must be 1 or more: the plateau schedule follows the evaluations',
+    ),
+  ({ training: { schedule } }) =>
+    when(
+      schedule.kind === 'plateau' && schedule.minimumRate > schedule.learningRate,
+      'training.schedule.minimumRate',
+      'must be at most learningRate',
+    ),
   ({ model }) =>
     when(
       model.zeroLastGamma && !model.batchNorm,
@@ -93,8 +105,6 @@ const rules: readonly Rule[] = [
     ),
 
   // Part of the vocabulary, but this version cannot run it: better refused than ignored.
-  ({ training }) =>
-    when(training.labelSmoothing > 0, 'training.labelSmoothing', 'must be 0: label smoothing is not available yet'),
   ({ evaluation }) =>
     when(evaluation.crops !== 1, 'evaluation.crops', 'must be 1: evaluation over 10 crops is not available yet'),
   ({ faults }) => when(faults.proofShare > 0, 'faults.proofShare', 'must be 0: proofs are not available yet'),

@@ -124,6 +124,9 @@ function scheduleDefaults(given: unknown, training: Fields, trainCount: number |
   if (kind === 'one-cycle') {
     return merge({ ...common, warmupEpochs: 0.3 * epochsOf(training, trainCount), anneal: 'linear' }, sent);
   }
+  if (kind === 'plateau') {
+    return merge({ ...common, metric: 'error', patience: 5, threshold: 0.001, gamma: 0.1, minimumRate: 0 }, sent);
+  }
   return merge(common, sent);
 }
 

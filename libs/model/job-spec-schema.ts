@@ -158,9 +158,34 @@ const scheduleShapes = {
     ...rateFields,
     anneal: described(oneOf('linear', 'cosine'), 'How the rate falls from its peak to 0.', 'linear'),
   },
+  plateau: {
+    kind: z.literal('plateau'),
+    ...rateFields,
+    metric: described(
+      oneOf('error', 'loss'),
+      'What an evaluation must lower to count as better: the top-1 error or the loss on the test images.',
+      'error',
+    ),
+    patience: described(
+      whole(1, 1_000_000),
+      'Evaluations in a row that are no better before the rate is multiplied by gamma.',
+      5,
+    ),
+    threshold: described(
+      z.number('must be a number from 0 to below 1').min(0, 'must be a number from 0 to below 1').lt(1, 'must be a number from 0 to below 1'),
+      'Share of the best value by which an evaluation must be lower to count as better.',
+      0.001,
+    ),
+    gamma: described(
+      z.number('must be a number above 0 and below 1').gt(0, 'must be a number above 0 and below 1').lt(1, 'must be a number above 0 and below 1'),
+      'What the rate is multiplied by on a plateau.',
+      0.1,
+    ),
+    minimumRate: described(notNegative(), 'The rate never falls below this one.', 0),
+  },
 };
 
-const scheduleKinds = 'must be one of constant, step, cosine, one-cycle';
+const scheduleKinds = 'must be one of constant, step, cosine, one-cycle, plateau';
 const scheduleSchema = z.discriminatedUnion(
   'kind',
   [
@@ -168,6 +193,7 @@ const scheduleSchema = z.discriminatedUnion(
     z.strictObject(scheduleShapes.step),
     z.strictObject(scheduleShapes.cosine),
     z.strictObject(scheduleShapes['one-cycle']),
+    z.strictObject(scheduleShapes.plateau),
   ],
   scheduleKinds,
 );
@@ -308,15 +334,20 @@ export const jobSpecInputSchema = z
             ...scheduleShapes.step,
             finalLearningRate,
             anneal: scheduleShapes['one-cycle'].anneal,
+            metric: scheduleShapes.plateau.metric,
+            patience: scheduleShapes.plateau.patience,
+            threshold: scheduleShapes.plateau.threshold,
+            minimumRate: scheduleShapes.plateau.minimumRate,
             kind: described(
-              oneOf('constant', 'step', 'cosine', 'one-cycle'),
+              oneOf('constant', 'step', 'cosine', 'one-cycle', 'plateau'),
               'How the learning rate changes.',
               'constant',
             ),
           })
           .partial()
           .describe(
-            'The learning rate. milestones, milestoneSteps and gamma belong to step, finalLearningRate to cosine, anneal to one-cycle.',
+            'The learning rate. milestones and milestoneSteps belong to step, gamma to step and plateau, finalLearningRate to cosine, ' +
+              'anneal to one-cycle, metric, patience, threshold and minimumRate to plateau.',
           ),
         shuffle: z.strictObject(shuffleShape).partial().describe('The order of samples.'),
       })

@@ -190,9 +190,9 @@ describe('errors', () => {
     ],
     [
       'an unknown schedule',
-      training({ schedule: { kind: 'plateau' } }),
+      training({ schedule: { kind: 'polynomial' } }),
       'training.schedule.kind',
-      'must be one of constant, step, cosine, one-cycle',
+      'must be one of constant, step, cosine, one-cycle, plateau',
     ],
     [
       'falling milestones',
@@ -260,7 +260,30 @@ describe('errors', () => {
       'training.optimizer.momentum',
       'must be a number from 0 to below 1',
     ],
-    ['label smoothing', training({ labelSmoothing: 0.1 }), 'training.labelSmoothing', /not available yet/],
+    [
+      'label smoothing of everything',
+      training({ labelSmoothing: 1 }),
+      'training.labelSmoothing',
+      'must be a number from 0 to 0.999',
+    ],
+    [
+      'a plateau without evaluations',
+      { ...training({ schedule: { kind: 'plateau' } }), evaluation: { everyEpochs: 0 } },
+      'evaluation.everyEpochs',
+      /follows the evaluations/,
+    ],
+    [
+      'a plateau that would raise the rate',
+      training({ schedule: { kind: 'plateau', gamma: 1 } }),
+      'training.schedule.gamma',
+      'must be a number above 0 and below 1',
+    ],
+    [
+      'a least rate above the rate',
+      training({ schedule: { kind: 'plateau', minimumRate: 0.2 } }),
+      'training.schedule.minimumRate',
+      'must be at most learningRate',
+    ],
     [
       'a seed that is not whole',
       training({ seed: 1.5 }),
@@ -311,7 +334,7 @@ describe('resolving twice', () => {
   it('changes nothing, whatever valid fields are sent', () => {
     const schedule = fc.oneof(
       fc.record({
-        kind: fc.constantFrom('constant', 'cosine', 'one-cycle', 'step'),
+        kind: fc.constantFrom('constant', 'cosine', 'one-cycle', 'step', 'plateau'),
         learningRate: fc.double({ min: 0.001, max: 1, noNaN: true }),
       }),
       fc.record({ kind: fc.constant('step'), milestones: fc.constant([1, 2.5]) }),

@@ -101,12 +101,15 @@ export class Network {
     });
   }
 
-  /** Forward with running statistics. The sums are over all the images given: keep batches small enough for memory. */
+  /**
+   * Forward with running statistics, and the plain loss without smoothing, so that figures of different trainings compare.
+   * The sums are over all the images given: keep batches small enough for memory.
+   */
   evaluate(images: Float32Array, labels: Int32Array): LossResult {
     return disposeOnError(() => {
       const { logits, average } = this.#forward(images, labels.length, false);
       average.dispose();
-      const { result } = crossEntropy(logits, labels, this.labelSmoothing, undefined);
+      const { result } = crossEntropy(logits, labels, 0, undefined);
       logits.dispose();
       return result;
     });

@@ -1,17 +1,15 @@
-// Owns: the learning rate of every step and how many steps a training has; pure functions of the job spec and the dataset's size.
-// Refuses to know: the optimizer, and (but for the plateau state that a checkpoint carries) anything that happened in training.
+// Owns: the learning rate of every step and how many steps a training has; pure functions of the job spec, the dataset's size
+// and, for a plateau schedule, of its state. Refuses to know: the optimizer, and how that state came about (plateau.ts).
 import type { TrainingSpec } from './job-spec.js';
+import { stateless, type ScheduleState } from './plateau.js';
 import { stepsPerEpoch } from './sampler.js';
 
+export { scheduleAfter, scheduleStateAtStart } from './plateau.js';
+export type { ScheduleState } from './plateau.js';
+/** The state of every schedule but plateau. */
+export const initialScheduleState: ScheduleState = stateless;
+
 export type ScheduleSpec = TrainingSpec['schedule'];
-
-/**
- * What a schedule remembers between steps, kept in checkpoints and part of `stateSha256`. Every schedule of today is a pure
- * function of the step, so there is nothing to remember; a schedule that follows the test error adds a variant here.
- */
-export type ScheduleState = { readonly kind: 'stateless' };
-
-export const initialScheduleState: ScheduleState = { kind: 'stateless' };
 
 /** Steps of the whole training: `steps`, or `epochs` times the steps of an epoch over `trainCount` samples. */
 export function totalStepsOf(
@@ -30,18 +28,36 @@ export function totalStepsOf(
  * - constant keeps the rate;
  * - step multiplies it by gamma at each milestone passed;
  * - cosine falls from the rate to finalLearningRate along half a cosine (Loshchilov, Hutter 2017);
- * - one-cycle falls from the rate to 0 at the end, linearly or along half a cosine (Smith, Topin 2018).
+ * - one-cycle falls from the rate to 0 at the end, linearly or along half a cosine (Smith, Topin 2018);
+ * - plateau multiplies it by gamma once per reduction that its state counts, never below minimumRate.
  *
  * @param step counted from 0 over the whole training
+ * @param state what the schedule remembers as this step starts: `scheduleAfter` of plateau.ts
+ * @throws RangeError for a plateau schedule without its state
  */
-export function learningRateAt(schedule: ScheduleSpec, step: number, perEpoch: number, totalSteps: number): number {
+export function learningRateAt(
+  schedule: ScheduleSpec,
+  step: number,
+  perEpoch: number,
+  totalSteps: number,
+  state: ScheduleState = stateless,
+): number {
   const warmupSteps = Math.round(schedule.warmupEpochs * perEpoch);
   if (step < warmupSteps) return Math.fround((schedule.learningRate * (step + 1)) / warmupSteps);
+  if (schedule.kind === 'plateau') return Math.fround(rateOnPlateau(schedule, state));
   return Math.fround(rateAfterWarmup(schedule, step, perEpoch, totalSteps, warmupSteps));
 }
 
+function rateOnPlateau(schedule: Extract<ScheduleSpec, { kind: 'plateau' }>, state: ScheduleState): number {
+  if (state.kind !== 'plateau') throw new RangeError('a plateau schedule needs its state');
+  // By products, as the step schedule does: a power may differ in its last bit from engine to engine.
+  let rate = schedule.learningRate;
+  for (let reduction = 0; reduction < state.reductions; reduction++) rate *= schedule.gamma;
+  return Math.max(rate, Math.min(schedule.minimumRate, schedule.learningRate));
+}
+
 function rateAfterWarmup(
-  schedule: ScheduleSpec,
+  schedule: Exclude<ScheduleSpec, { kind: 'plateau' }>,
   step: number,
   perEpoch: number,
   totalSteps: number,

@@ -4,6 +4,7 @@ import { TaskKind } from './generated/lockstep/v1/pool.js';
 import {
   entryId,
   fromWireKey,
+  samplesOf,
   taskEntrySchema,
   taskId,
   type TaskKey,
@@ -61,20 +62,21 @@ describe('taskEntrySchema', () => {
     attempt: 1,
     version: 12,
     epoch: 0,
-    first: 64,
-    samples: 64,
+    shards: [
+      { first: 64, samples: 32 },
+      { first: 96, samples: 32 },
+    ],
     miniBatchSamples: 128,
-    firstShard: 2,
   };
 
   it('takes an entry and refuses one with a field that is unknown, missing or out of range', () => {
     expect(taskEntrySchema.parse(structuredClone(entry))).toEqual(entry);
-    const { firstShard: _, ...evaluation } = entry;
-    expect(taskEntrySchema.safeParse(evaluation).success).toBe(true);
+    expect(samplesOf(entry)).toBe(64);
     for (const change of [
       { extra: 1 },
-      { samples: 0 },
-      { first: -1 },
+      { shards: [] },
+      { shards: [{ first: 0, samples: 0 }] },
+      { shards: [{ first: -1, samples: 1 }] },
       { version: 1.5 },
       { key: { ...key, jobId: 'a:b' } },
       { epoch: undefined },

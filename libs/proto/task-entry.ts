@@ -4,7 +4,6 @@ import { z } from 'zod';
 import { type TaskKey as WireTaskKey, TaskKind as WireTaskKind } from './generated/lockstep/v1/pool.js';
 
 export const taskKinds = ['train', 'evaluate'] as const;
-type TaskKind = (typeof taskKinds)[number];
 
 const count = z.int().min(0).max(0xffff_ffff);
 
@@ -29,18 +28,23 @@ export const taskEntrySchema = z.strictObject({
   /** Version of the parameters that it computes with. */
   version: count,
   epoch: count,
-  /** Position of its first sample in the epoch's order; for evaluation, index in the test set. */
-  first: count,
-  samples: z.int().min(1),
+  /**
+   * Its shards, in the order in which they are added: each a run of positions in the epoch's order; for evaluation, of
+   * indices in the test set.
+   */
+  shards: z.array(z.strictObject({ first: count, samples: z.int().min(1) })).min(1),
   /** Samples of the whole mini-batch, by which each gradient is scaled; for evaluation, those of the task. */
   miniBatchSamples: z.int().min(1),
-  /** Index of its first shard in the mini-batch; only for training. */
-  firstShard: count.optional(),
 });
 
 /** Names one task of one restart of one step. */
 export type TaskKey = Readonly<z.infer<typeof taskKeySchema>>;
 export type TaskEntry = Readonly<Omit<z.infer<typeof taskEntrySchema>, 'key'>> & { readonly key: TaskKey };
+
+/** Samples of a task: those of its shards. */
+export function samplesOf(entry: Pick<TaskEntry, 'shards'>): number {
+  return entry.shards.reduce((sum, shard) => sum + shard.samples, 0);
+}
 
 /** Id of the queue entry, such as `train-JOB-0-12-0-1-a3`: unique per attempt, without colons, which BullMQ forbids. */
 export function entryId(key: TaskKey, attempt: number): string {

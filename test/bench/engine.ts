@@ -1,7 +1,10 @@
-// Owns: measuring the engine alone: images per second of one process that computes tasks, by architecture, shard and precision.
-// Usage: node dist/test/bench/engine.js [architecture] [shard size] [float32|bfloat16] [steps] [shards per task] [--profile [--shapes]]
-// Set TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 to measure one thread.
+// Owns: measuring the engine alone: images per second of processes that compute tasks, without a coordinator.
+// Without arguments: a table of networks and precisions, each in a process of its own with one thread. To look closer at one:
+//   node dist/test/bench/engine.js [architecture] [shard size] [float32|bfloat16] [steps] [shards per task] [--profile [--shapes]]
+// Set TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 to measure one thread then.
 
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { isCifarForm } from '#model/architecture.js';
 import type { ModelSpec } from '#model/job-spec.js';
@@ -13,10 +16,25 @@ import { computeTask } from '#model/task-computation.js';
 import { observeKernels } from '#model/tensorflow/kernel.js';
 import { liveTensors } from '#model/tensorflow/tensor.js';
 import type { Tensor } from '#model/tensorflow/tensor.js';
+import { formatted, printTable, progress, quantile } from './table.js';
 
-const [architecture = 'resnet20', size = '64', precision = 'bfloat16', steps = '20', shardsPerTask = '1'] = process.argv
-  .slice(2)
-  .filter((word) => !word.startsWith('--'));
+/** What is measured without arguments. */
+const table = [
+  { architecture: 'resnet20', shard: 64, precision: 'float32', steps: 40, processes: 1 },
+  { architecture: 'resnet20', shard: 64, precision: 'float32', steps: 40, processes: 2 },
+  { architecture: 'resnet20', shard: 64, precision: 'bfloat16', steps: 60, processes: 1 },
+  { architecture: 'resnet20', shard: 64, precision: 'bfloat16', steps: 60, processes: 2 },
+  { architecture: 'resnet152', shard: 8, precision: 'bfloat16', steps: 3, processes: 1 },
+] as const;
+
+interface Measured {
+  readonly imagesPerSecond: number;
+  readonly medianMs: number;
+  readonly peakMiB: number;
+}
+
+const words = process.argv.slice(2).filter((word) => !word.startsWith('--'));
+const [architecture = 'resnet20', size = '64', precision = 'bfloat16', steps = '20', shardsPerTask = '1'] = words;
 const profiling = process.argv.includes('--profile');
 
 const cifar = isCifarForm(architecture);
@@ -76,11 +94,18 @@ function run(): void {
   const cpuMs = (cpu.user + cpu.system) / 1000 / durations.length;
   const seconds = durations.reduce((sum, ms) => sum + ms, 0) / 1000;
   const images = samples * shards.length * durations.length;
-  const sorted = durations.toSorted((a, b) => a - b);
+  const medianMs = quantile(durations, 0.5);
+  const peakMiB = process.resourceUsage().maxRSS / 1024;
+  if (process.send !== undefined) {
+    const measured: Measured = { imagesPerSecond: images / seconds, medianMs, peakMiB };
+    process.send(measured);
+    process.disconnect();
+    return;
+  }
   console.log(
     `${architecture} ${precision} ${shards.length} x ${samples}: ${(images / seconds).toFixed(1)} images/s, ` +
-      `step ${(sorted[sorted.length >> 1] ?? 0).toFixed(1)} ms (min ${sorted[0]?.toFixed(1)}, CPU time ${cpuMs.toFixed(1)}), ` +
-      `live tensors ${liveTensors()}, peak memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB`,
+      `step ${medianMs.toFixed(1)} ms (min ${Math.min(...durations).toFixed(1)}, CPU time ${cpuMs.toFixed(1)}), ` +
+      `live tensors ${liveTensors()}, peak memory ${peakMiB.toFixed(0)} MiB`,
   );
   if (!profiling) return;
   const rows = [...times].toSorted(([, a], [, b]) => b.ms - a.ms);
@@ -91,4 +116,45 @@ function run(): void {
   }
 }
 
-run();
+/** The table: each row's processes at once, so that they compete for memory and caches as workers do. */
+async function compare(): Promise<void> {
+  const rows: string[][] = [];
+  for (const row of table) {
+    progress(`${row.architecture} ${row.precision}, ${row.processes} at once …`);
+    const found = await Promise.all(Array.from({ length: row.processes }, () => measured(row)));
+    rows.push([
+      `${row.architecture}, ${row.precision}, batches of ${row.shard}`,
+      String(row.processes),
+      formatted(
+        found.reduce((sum, { imagesPerSecond }) => sum + imagesPerSecond, 0),
+        1,
+      ),
+      formatted(Math.max(...found.map(({ medianMs }) => medianMs)), 1),
+      formatted(Math.max(...found.map(({ peakMiB }) => peakMiB)), 0),
+    ]);
+  }
+  printTable({
+    title: 'Engine: forward, backward and rounding of one task after the other, one TensorFlow thread per process',
+    columns: ['', 'processes', 'images/s', 'median ms per task', 'peak MiB per process'],
+    rows,
+    notes: ['No coordinator, no network, random images; images/s of all processes together.'],
+  });
+}
+
+async function measured(row: (typeof table)[number]): Promise<Measured> {
+  const env = { ...process.env, TF_NUM_INTRAOP_THREADS: '1', TF_NUM_INTEROP_THREADS: '1', TF_CPP_MIN_LOG_LEVEL: '2' };
+  const child: ChildProcess = fork(
+    import.meta.filename,
+    [row.architecture, String(row.shard), row.precision, String(row.steps)],
+    { env },
+  );
+  const ended = once(child, 'exit').then(([code]) => {
+    throw new Error(`The process that measured ${row.architecture} ended with exit code ${code}.`);
+  });
+  const [message] = await Promise.race([once(child, 'message'), ended]);
+  ended.catch(() => undefined);
+  return message as Measured;
+}
+
+if (words.length === 0 && !profiling) await compare();
+else run();

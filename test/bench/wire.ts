@@ -18,7 +18,7 @@ import {
 } from '#proto/generated/lockstep/v1/reducer.js';
 import { Outcome } from '#proto/generated/lockstep/v1/pool.js';
 import { messagesOf, writeAll } from '#proto/streams.js';
-import { machineLine } from './machine.js';
+import { formatted, printTable, quantile } from './table.js';
 
 /** ResNet-152. */
 const parameterCount = 60_192_808;
@@ -40,24 +40,22 @@ async function compare(): Promise<void> {
     const port = await firstMessage<number>(server);
     const client = fork(import.meta.filename, ['call', each, `127.0.0.1:${port}`]);
     const times = await firstMessage<Record<Direction, number[]>>(client);
-    for (const direction of directions) seconds.set(`${each} ${direction}`, median(times[direction].slice(1)));
+    for (const direction of directions) seconds.set(`${each} ${direction}`, quantile(times[direction].slice(1), 0.5));
     server.kill();
   }
-  console.log(`wire: ${megabytes.toFixed(0)} MB of float32 in blocks of 1 MiB with CRC32C, two processes, loopback`);
-  console.log(machineLine());
-  console.log('| | push s | push MB/s | pull s | pull MB/s |\n|---|---|---|---|---|');
-  for (const each of variants) {
-    const cells = directions.map((direction) => {
-      const time = seconds.get(`${each} ${direction}`) ?? Number.NaN;
-      return `${time.toFixed(3)} | ${(megabytes / time).toFixed(0)}`;
-    });
-    console.log(`| ${each} | ${cells.join(' | ')} |`);
-  }
-  const ratios = directions.map((direction) => {
-    const [plain, ours] = variants.map((each) => seconds.get(`${each} ${direction}`) ?? Number.NaN);
-    return `${direction} ${((plain ?? Number.NaN) / (ours ?? Number.NaN)).toFixed(2)}x`;
+  const secondsOf = (each: Variant, direction: Direction): number => seconds.get(`${each} ${direction}`) ?? Number.NaN;
+  printTable({
+    title: `Wire: ${megabytes.toFixed(0)} MB of float32 (ResNet-152) in blocks of 1 MiB with CRC32C, two processes, loopback`,
+    columns: ['', 'push s', 'push MB/s', 'pull s', 'pull MB/s'],
+    rows: variants.map((each) => [
+      each,
+      ...directions.flatMap((direction) => {
+        const time = secondsOf(each, direction);
+        return [formatted(time, 3), formatted(megabytes / time, 0)];
+      }),
+    ]),
+    notes: [`Medians of ${repetitions - 1} transfers after one that warms up.`],
   });
-  console.log(`Lockstep to grpc-js as it comes: ${ratios.join(', ')}`);
 }
 
 /** The first message of a child process; throws when it ends without one. */
@@ -150,11 +148,6 @@ async function receive(
     copyBlock(message.value.data, target, verdict.range);
   }
   if (collector.missing > 0) throw new Error(`${collector.missing} blocks did not arrive.`);
-}
-
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
 const [role, variant, address] = process.argv.slice(2);

@@ -39,7 +39,11 @@ function tokenProblems(config: CoordinatorConfig): ConfigProblem[] {
 
 /** The gRPC servers take the control port and one more per slice; port 0 is resolved later and collides with nothing. */
 function portProblems(config: CoordinatorConfig): ConfigProblem[] {
-  const { grpcPort, reducers, httpPort } = config;
+  const { grpcPort, reducers, httpPort, reducerAddresses } = config;
+  if (reducerAddresses !== undefined && reducerAddresses.length !== reducers) {
+    const message = `must have an address for each slice: ${reducers} by LOCKSTEP_REDUCERS`;
+    return [{ variable: 'LOCKSTEP_REDUCER_ADDRESSES', message }];
+  }
   if (grpcPort === 0) return [];
   const highest = 65_535 - reducers;
   if (grpcPort > highest) {

@@ -57,6 +57,7 @@ describe('loadConfig', () => {
       LOCKSTEP_TLS_KEY: join(directory, 'key'),
       LOCKSTEP_TLS_CA: join(directory, 'ca'),
       LOCKSTEP_REDUCERS: '3',
+      LOCKSTEP_REDUCER_ADDRESSES: 'a.example:1, [::1]:2,10.0.0.3:65535',
       LOCKSTEP_GRACE_MS: '500',
       LOCKSTEP_LOG_LEVEL: 'debug',
       REDIS_URL: 'redis://:secret@localhost:6379/1',
@@ -81,6 +82,7 @@ describe('loadConfig', () => {
       workerToken: 'work',
       tls: { cert: join(directory, 'cert'), key: join(directory, 'key'), ca: join(directory, 'ca') },
       reducers: 3,
+      reducerAddresses: ['a.example:1', '[::1]:2', '10.0.0.3:65535'],
       graceMs: 500,
       logLevel: 'debug',
       redisUrl: 'redis://:secret@localhost:6379/1',
@@ -105,6 +107,7 @@ describe('loadConfig', () => {
       LOCKSTEP_API_TOKENS: 'hunter2',
       LOCKSTEP_WORKER_TOKEN: 'sesame open',
       LOCKSTEP_REDUCERS: '1.5',
+      LOCKSTEP_REDUCER_ADDRESSES: 'trainer.example',
       LOCKSTEP_GRACE_MS: '-3',
       LOCKSTEP_LOG_LEVEL: 'loudest',
       REDIS_URL: 'localhost:6379',
@@ -156,6 +159,14 @@ describe('loadConfig', () => {
       'LOCKSTEP_WORKER_TOKEN',
     );
   });
+
+  test.each(['a:1', 'a:1,b:2,c:3', 'a:1,b:65536', 'a:1,', 'http://a:1,b:2'])(
+    'refuses the reducer addresses %s for two slices',
+    (list) => {
+      const problems = problemsOf({ LOCKSTEP_REDUCERS: '2', LOCKSTEP_REDUCER_ADDRESSES: list });
+      expect(Object.keys(problems)).toEqual(['LOCKSTEP_REDUCER_ADDRESSES']);
+    },
+  );
 
   test('refuses ports that collide or do not exist', () => {
     expect(problemsOf({ LOCKSTEP_HTTP_PORT: '50052', LOCKSTEP_REDUCERS: '2' })).toHaveProperty('LOCKSTEP_HTTP_PORT');

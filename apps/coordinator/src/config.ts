@@ -1,7 +1,7 @@
 // The one reader of the coordinator's environment: every variable, its default, its check.
 // Refuses to know what the settings are used for, and never repeats a value in a message: it may be a secret.
 import { accessSync, constants } from 'node:fs';
-import { availableParallelism, homedir, hostname } from 'node:os';
+import { availableParallelism, homedir, hostname, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { isWildcard } from './addresses.js';
@@ -52,6 +52,10 @@ export interface CoordinatorConfig {
   readonly tls: TlsFiles | undefined;
   /** Slices, each a reducer thread with a gRPC port. LOCKSTEP_REDUCERS @default half the cores, 1 to 4 */
   readonly reducers: number;
+  /** host:port under which workers reach each slice, in order, where a port mapping, NAT or proxy lies between. LOCKSTEP_REDUCER_ADDRESSES, a comma list @default advertisedHost and the slices' own ports */
+  readonly reducerAddresses: readonly string[] | undefined;
+  /** What contributions may take up while they wait for their step, bytes. LOCKSTEP_STAGING_MB @default a quarter of the memory, at least 1024 MB */
+  readonly stagingBytes: number;
   /** How long a stop may take, milliseconds. LOCKSTEP_GRACE_MS @default 8000 */
   readonly graceMs: number;
   /** LOCKSTEP_LOG_LEVEL @default info */
@@ -91,6 +95,7 @@ const secret = z
   .regex(/^[\x21-\x2b\x2d-\x7e]+$/, 'must be of visible ASCII characters, without spaces and commas');
 const url = (protocol: RegExp, message: string) => z.url({ protocol, error: message });
 const folder = z.string();
+const address = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/;
 
 const variables = z.object({
   LOCKSTEP_HTTP_HOST: host.default('127.0.0.1'),
@@ -107,6 +112,12 @@ const variables = z.object({
   LOCKSTEP_TLS_KEY: folder.optional(),
   LOCKSTEP_TLS_CA: folder.optional(),
   LOCKSTEP_REDUCERS: integer(1, 64, Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)))),
+  LOCKSTEP_REDUCER_ADDRESSES: z
+    .string()
+    .transform((list) => list.split(',').map((entry) => entry.trim()))
+    .refine((list) => list.every(isAddress), 'must be a comma list of host:port')
+    .optional(),
+  LOCKSTEP_STAGING_MB: integer(1, 16_000_000, Math.max(1024, Math.floor(totalmem() / 4 / 2 ** 20))),
   LOCKSTEP_GRACE_MS: integer(0, 3_600_000, 8_000),
   LOCKSTEP_LOG_LEVEL: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }).default('info'),
   REDIS_URL: url(/^(rediss?|unix)$/, 'must be a URL that starts with redis://, rediss:// or unix://').optional(),
@@ -162,6 +173,8 @@ function resolved(values: Variables, env: NodeJS.ProcessEnv): CoordinatorConfig 
     workerToken: values.LOCKSTEP_WORKER_TOKEN,
     tls,
     reducers: values.LOCKSTEP_REDUCERS,
+    reducerAddresses: values.LOCKSTEP_REDUCER_ADDRESSES,
+    stagingBytes: values.LOCKSTEP_STAGING_MB * 2 ** 20,
     graceMs: values.LOCKSTEP_GRACE_MS,
     logLevel: values.LOCKSTEP_LOG_LEVEL,
     redisUrl: values.REDIS_URL,
@@ -187,6 +200,10 @@ function integer(min: number, max: number, fallback: number) {
     .transform(Number)
     .pipe(z.number().min(min, message).max(max, message))
     .default(fallback);
+}
+
+function isAddress(text: string): boolean {
+  return address.test(text) && Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535;
 }
 
 function parseTokens(list: string, context: z.RefinementCtx): ApiToken[] {

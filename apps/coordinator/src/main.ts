@@ -69,7 +69,8 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
         fetchCifar10: () => prepareCifar10({ cacheDir: config.cacheDir }),
       }),
       slices,
-      queueOf: (classId) => redis.queueOf(classId),
+      queueOf: (classId) => (classId === null ? redis.queueOfAll(() => classesOf(registry)) : redis.queueOf(classId)),
+      stagingBytes: config.stagingBytes,
       workers: registry,
       running,
       checkpoints,
@@ -113,6 +114,10 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
   if (!link.supervised) process.on('SIGINT', () => void stop());
 }
 
+function classesOf(registry: WorkerRegistry): string[] {
+  return [...new Set(registry.connected().map(({ classId }) => classId))];
+}
+
 interface Pem {
   readonly cert: string;
   readonly key: string;
@@ -142,7 +147,7 @@ function startControl(
     registry: parts.registry,
     jobs: parts.running,
     queuePrefix: config.queuePrefix,
-    reducerAddresses: parts.slices.ports.map((port) => `${host}:${port}`),
+    reducerAddresses: config.reducerAddresses ?? parts.slices.ports.map((port) => `${host}:${port}`),
     log: parts.log,
   });
   const pem = tls && { certificate: Buffer.from(tls.cert), privateKey: Buffer.from(tls.key) };

@@ -5,6 +5,7 @@ import { type JobSpec, resolveJobSpec } from '#model/job-spec.js';
 import { layoutOf, type ParameterLayout } from '#model/parameters.js';
 import { unaryCall } from '#proto/calls.js';
 import type { DescribeJobResponse } from '#proto/generated/lockstep/v1/pool.js';
+import { type TaskEntry, taskEntrySchema } from '#proto/task-entry.js';
 import type { PoolCaller } from './pool-caller.js';
 import { messageOf, TaskFailure } from './withdrawal.js';
 
@@ -13,6 +14,8 @@ export interface JobContext {
   readonly spec: JobSpec;
   readonly layout: ParameterLayout;
   readonly dataset: Dataset;
+  /** What to compute and report before the first contribution; undefined where the job asks for none. */
+  readonly probe: TaskEntry | undefined;
 }
 
 /** Jobs kept open; the one used longest ago is closed first. More than run on a worker at one time. */
@@ -89,5 +92,6 @@ async function contextOf(jobId: string, answer: DescribeJobResponse): Promise<Jo
       `The dataset at ${answer.datasetLocation} is not the coordinator's (hash ${dataset.indexHash} instead of ${answer.datasetHash}).`,
     );
   }
-  return { jobId, spec, layout, dataset };
+  const probe = answer.probeJson === '' ? undefined : taskEntrySchema.parse(JSON.parse(answer.probeJson));
+  return { jobId, spec, layout, dataset, probe };
 }

@@ -6,7 +6,7 @@ import { TaskFailure, unlessAborted } from './withdrawal.js';
 
 function taskOf(step: number, task = 0): TaskEntry {
   const key = { jobId: 'j', lineage: 0, step, round: 0, task, kind: 'train' as const };
-  return { key, attempt: 1, version: step, epoch: 0, first: 0, samples: 4, miniBatchSamples: 8 };
+  return { key, attempt: 1, version: step, epoch: 0, shards: [{ first: 0, samples: 4 }], miniBatchSamples: 8 };
 }
 
 const idOf = (task: TaskEntry): string => entryId(task.key, task.attempt);

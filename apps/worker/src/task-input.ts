@@ -1,9 +1,8 @@
 // Makes the images of one task, all its shards in one piece of shared memory, and the hash of the sample ids consumed.
 // Refuses to know parameters, computing and the coordinator.
 import { createHash } from 'node:crypto';
-import { shardsOf } from '#model/reduction.js';
 import { sampleIds } from '#model/sampler.js';
-import type { TaskEntry } from '#proto/task-entry.js';
+import { samplesOf, type TaskEntry } from '#proto/task-entry.js';
 import type { ComputeInput } from './compute-protocol.js';
 import type { JobContext } from './job-contexts.js';
 import type { SharedBuffers } from './shared-buffers.js';
@@ -23,8 +22,9 @@ export async function prepareInput(
   buffers: SharedBuffers,
   signal: AbortSignal,
 ): Promise<TaskInput> {
-  const { samples, first, epoch } = task;
-  const { seed, shardSize } = spec.training;
+  const { shards, epoch } = task;
+  const { seed } = spec.training;
+  const samples = samplesOf(task);
   const imageElements = dataset.imageShape.reduce((product, side) => product * side, 1);
   const labelsAt = samples * imageElements * Float32Array.BYTES_PER_ELEMENT;
   const loan = await buffers.acquire(labelsAt + samples * Int32Array.BYTES_PER_ELEMENT, signal);
@@ -32,11 +32,19 @@ export async function prepareInput(
     const images = new Float32Array(loan.buffer, 0, samples * imageElements);
     const labels = new Int32Array(loan.buffer, labelsAt, samples);
     const train = task.key.kind === 'train';
-    const ids = train ? sampleIds(seed, epoch, dataset.trainCount, first, samples) : new Uint32Array(0);
-    if (train) await dataset.prepareTrain(ids, seed, epoch, spec.dataset.augmentation, images, labels);
-    else await dataset.prepareTest(first, samples, images, labels);
-    // A task begins where a shard does, so its own shards are those of the mini-batch, the last one included.
-    const shardSamples = shardsOf(samples, shardSize).map(({ count }) => count);
+    const ids = new Uint32Array(train ? samples : 0);
+    let at = 0;
+    for (const shard of shards) {
+      const end = at + shard.samples;
+      const own = images.subarray(at * imageElements, end * imageElements);
+      if (train) {
+        const shardIds = sampleIds(seed, epoch, dataset.trainCount, shard.first, shard.samples);
+        ids.set(shardIds, at);
+        await dataset.prepareTrain(shardIds, seed, epoch, spec.dataset.augmentation, own, labels.subarray(at, end));
+      } else await dataset.prepareTest(shard.first, shard.samples, own, labels.subarray(at, end));
+      at = end;
+    }
+    const shardSamples = shards.map((shard) => shard.samples);
     return { input: { images, labels, shardSamples }, sampleIdsSha256: hashOf(ids), release: loan.release };
   } catch (error) {
     loan.release();

@@ -12,6 +12,7 @@ import type { JobContext, JobContexts } from './job-contexts.js';
 import type { ParameterCache, ParameterLease } from './parameters.js';
 import type { Stages } from './pipeline.js';
 import type { PoolCaller, Slices } from './pool-caller.js';
+import { Probes } from './probe.js';
 import { GradientPush } from './push.js';
 import { SharedBuffers, type SharedLoan } from './shared-buffers.js';
 import { prepareInput, type TaskInput } from './task-input.js';
@@ -45,12 +46,14 @@ export class TaskStages implements Stages<PreparedTask> {
   readonly #services: StageServices;
   readonly #inputs = new SharedBuffers(inputsAtOnce);
   readonly #gradients = new SharedBuffers(gradientsAtOnce);
+  readonly #probes: Probes;
   /** Seconds that the last task of a kind and job took the compute thread. */
   readonly #lastSeconds = new Map<string, number>();
   #computing: { readonly kind: string; readonly startedMs: number } | undefined;
 
   constructor(services: StageServices) {
     this.#services = services;
+    this.#probes = new Probes(services);
   }
 
   /** How long the task that computes now will take from here, milliseconds; undefined when nothing tells. */
@@ -111,6 +114,7 @@ export class TaskStages implements Stages<PreparedTask> {
 
   async #train(task: TaskEntry, prepared: PreparedTask, signal: AbortSignal): Promise<Computed> {
     const { job, images, parameters } = prepared;
+    await this.#probes.pass(job, signal);
     const buffers = await contributionBuffers(job, this.#gradients, signal);
     const unwanted = new AbortController();
     const push = new GradientPush(this.#services.slices, {
@@ -199,7 +203,7 @@ export class TaskStages implements Stages<PreparedTask> {
     const about = { task: taskName(task.key), attempt: task.attempt, outcome: Outcome[outcome] };
     if (outcome === Outcome.ACCEPTED) return this.#services.log.debug(about, 'accepted');
     // Copies and late answers are how faults are survived; anything else deserves a look.
-    const usual = outcome === Outcome.DUPLICATE || outcome === Outcome.STALE;
+    const usual = [Outcome.DUPLICATE, Outcome.STALE, Outcome.NO_ROOM].includes(outcome);
     this.#services.log[usual ? 'debug' : 'warn']({ ...about, detail }, 'refused');
   }
 }

@@ -12,7 +12,7 @@ import { computeTask } from '#model/task-computation.js';
 import { clientCredentials } from '#proto/channel.js';
 import { Outcome, ReleaseReason } from '#proto/generated/lockstep/v1/pool.js';
 import type { TaskEntry } from '#proto/task-entry.js';
-import { toWireKey } from '#proto/task-entry.js';
+import { samplesOf, toWireKey } from '#proto/task-entry.js';
 import { controlWords } from './compute-protocol.js';
 import type { OpenQueue, TaskSource } from './membership.js';
 import { FakeCoordinator, type FakeCoordinatorOptions } from './testing/fake-coordinator.js';
@@ -57,17 +57,22 @@ class HandedTasks implements TaskSource {
 
 function trainTask(step: number, task: number, attempt = 1): TaskEntry {
   const key = { jobId, lineage: 0, step, round: 0, task, kind: 'train' as const };
-  return { key, attempt, version: step, epoch: 0, first: step * 16 + task * 8, samples: 8, miniBatchSamples: 16 };
+  return { key, attempt, version: step, epoch: 0, shards: shardsAt(step * 16 + task * 8), miniBatchSamples: 16 };
+}
+
+function shardsAt(first: number) {
+  return shardsOf(8, spec.training.shardSize).map((shard) => ({ first: first + shard.first, samples: shard.count }));
 }
 
 /** What the task must give, computed here without worker and wire. */
 async function expectedOf(task: TaskEntry) {
-  const ids = sampleIds(spec.training.seed, task.epoch, dataset.trainCount, task.first, task.samples);
+  const samples = samplesOf(task);
+  const ids = sampleIds(spec.training.seed, task.epoch, dataset.trainCount, task.shards[0]!.first, samples);
   const pixels = 16 * 16 * 3;
-  const images = new Float32Array(task.samples * pixels);
-  const labels = new Int32Array(task.samples);
+  const images = new Float32Array(samples * pixels);
+  const labels = new Int32Array(samples);
   await dataset.prepareTrain(ids, spec.training.seed, task.epoch, spec.dataset.augmentation, images, labels);
-  const shards = shardsOf(task.samples, spec.training.shardSize).map(({ first, count }) => {
+  const shards = shardsOf(samples, spec.training.shardSize).map(({ first, count }) => {
     return {
       images: images.slice(first * pixels, (first + count) * pixels),
       labels: labels.slice(first, first + count),
@@ -97,6 +102,7 @@ describe('PoolWorker', () => {
         layoutHash: layout.hash,
         datasetLocation: '',
         datasetHash: dataset.indexHash,
+        probeJson: '',
       },
       parameterCount: layout.parameterCount,
       statisticCount: layout.statisticCount,
@@ -201,7 +207,7 @@ describe('PoolWorker', () => {
     await joined();
     coordinator.publish(jobId, 0, 0, state);
     const key = { jobId, lineage: 0, step: 0, round: 0, task: 0, kind: 'evaluate' as const };
-    await tasks.deliver({ key, attempt: 1, version: 0, epoch: 0, first: 8, samples: 10, miniBatchSamples: 10 });
+    await tasks.deliver({ key, attempt: 1, version: 0, epoch: 0, shards: [{ first: 8, samples: 10 }], miniBatchSamples: 10 });
     await coordinator.until(() => coordinator.evaluations.length === 1);
     const [answer] = coordinator.evaluations;
     expect(answer).toMatchObject({ workerId: 'w1', samples: 10, key: toWireKey(key) });
@@ -273,7 +279,7 @@ describe('PoolWorker', () => {
 
   it('hands a task back when its layout is not the coordinator’s', async () => {
     await begin({
-      job: { specJson: JSON.stringify(spec), layoutHash: 'x', datasetLocation: '', datasetHash: dataset.indexHash },
+      job: { specJson: JSON.stringify(spec), layoutHash: 'x', datasetLocation: '', datasetHash: dataset.indexHash, probeJson: '' },
     });
     startWorker();
     await joined();

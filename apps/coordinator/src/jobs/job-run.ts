@@ -10,7 +10,8 @@ import { MetricsStore } from '../telemetry/metrics-store.js';
 import { Ledger } from '../training/ledger.js';
 import type { RunningJobs } from '../training/running-jobs.js';
 import type { SlicePool } from '../training/slices/slice-pool.js';
-import type { TaskQueue } from '../training/task-queue.js';
+import { probeOf } from '../training/probe.js';
+import type { TrainingServices } from '../training/training-job.js';
 import { Trainer } from '../training/trainer.js';
 import type { WorkerRegistry } from '../workers/worker-registry.js';
 import type { DatasetLocations } from './dataset-locations.js';
@@ -20,7 +21,9 @@ export interface JobRunServices {
   readonly store: JobStore;
   readonly datasets: DatasetLocations;
   readonly slices: SlicePool;
-  readonly queueOf: (classId: string) => TaskQueue;
+  /** The queue of a class; of null: those of all classes that have workers. */
+  readonly queueOf: (classId: string | null) => TrainingServices['queue'];
+  readonly stagingBytes: number;
   readonly workers: WorkerRegistry;
   readonly running: RunningJobs;
   readonly checkpoints: CheckpointStore;
@@ -29,9 +32,19 @@ export interface JobRunServices {
   readonly versions: Readonly<Record<string, string>>;
 }
 
+/** A job's numerics class; without an id where any worker may contribute. */
+export interface PinnedClass {
+  readonly classId: string | null;
+  readonly numericsClass: string;
+}
+
 export interface JobRunEvents {
-  /** Pinned, and about to train: the record's lineage and class are to be kept before any task goes out. */
-  readonly onPinned: (pinned: { classId: string; numericsClass: string }) => void;
+  /** Pinned, and about to train: to be kept before any task goes out. */
+  readonly onPinned: (pinned: PinnedClass) => void;
+  /** The first worker's checksum of the probe: to be kept with the job. */
+  readonly onProbe: (checksum: number) => void;
+  /** The job is restored, and the ledger fits. */
+  readonly onOpened: () => void;
   readonly onProgress: () => void;
 }
 
@@ -61,8 +74,11 @@ export class JobRun {
     const { trainer } = this;
     if (trainer === undefined) return this.#waitingFor;
     const { classId, numericsClass } = trainer.job;
-    if (this.#services.workers.connected(classId).length === 0) {
-      return `No worker of its numerics class (${numericsClass}) is connected; start one with \`lockstep worker\`.`;
+    const { workers } = this.#services;
+    if (workers.connected(classId).length === 0) {
+      const others = workers.connected().length;
+      const repin = others > 0 ? `; ${others} of other classes are: pause it, then \`lockstep resume ${trainer.job.id} --repin\`` : '';
+      return `No worker of its numerics class (${numericsClass}) is connected${repin}. Start one with \`lockstep worker\`.`;
     }
     return trainer.board.queueProblem ?? null;
   }
@@ -103,13 +119,15 @@ export class JobRun {
   }
 
   /** The class that the job is pinned to; a job that has none takes the one with most live workers. */
-  async #pin(): Promise<{ classId: string; numericsClass: string } | undefined> {
-    const { classId, numericsClass } = this.#record;
-    if (classId !== null && numericsClass !== null) return { classId, numericsClass };
+  async #pin(): Promise<PinnedClass | undefined> {
+    const { classId, numericsClass, spec } = this.#record;
     const { workers } = this.#services;
+    const relaxed = spec.faults.reproducibility === 'relaxed';
+    if (classId !== null && numericsClass !== null && !relaxed) return { classId, numericsClass };
     const { signal } = this.#abort;
     while (!signal.aborted) {
       const largest = workers.largestClass();
+      if (largest !== undefined && relaxed) return { classId: null, numericsClass: 'any (relaxed)' };
       if (largest !== undefined) return { classId: largest.classId, numericsClass: largest.description };
       this.#wait('It waits for a worker; start one with `lockstep worker`.');
       await workers.someoneCame(signal);
@@ -120,7 +138,7 @@ export class JobRun {
   async #train(
     dataset: Dataset,
     location: string,
-    { classId, numericsClass }: { classId: string; numericsClass: string },
+    { classId, numericsClass }: PinnedClass,
   ): Promise<'completed' | 'stopped'> {
     const { store, slices, workers, checkpoints, hub, log, running, versions, queueOf } = this.#services;
     const { id, spec, lineage } = this.#record;
@@ -137,8 +155,9 @@ export class JobRun {
         lineage,
         layout,
         dataset,
-        classId,
+        classId: classId ?? undefined,
         numericsClass: `${numericsClass}, ${precision}`,
+        rollback: this.#record.rollback || classId === null,
         checkpointFolder: store.checkpointsOf(id),
         versions,
       },
@@ -149,7 +168,10 @@ export class JobRun {
         ledger: this.#ledger,
         log: log.child({ job: id }),
         queue: queueOf(classId),
+        probe: { checksum: this.#record.probeChecksum, keep: this.#events.onProbe },
+        stagingBytes: this.#services.stagingBytes,
         metrics: new JobMetrics(id, this.#metrics, hub),
+        onOpened: this.#events.onOpened,
         onProgress: this.#events.onProgress,
       },
     );
@@ -159,6 +181,7 @@ export class JobRun {
       layoutHash: layout.hash,
       datasetLocation: location,
       datasetHash: dataset.indexHash,
+      probeJson: trainer.admissions.wanted ? JSON.stringify(probeOf(id, spec, dataset.trainCount)) : '',
     });
     return trainer.run(this.#abort.signal);
   }

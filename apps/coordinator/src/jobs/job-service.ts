@@ -15,15 +15,7 @@ import { checkpointFilePath, listCheckpointViews } from './checkpoint-views.js';
 import { JobRun, type JobRunServices } from './job-run.js';
 import { isEnded, mayAct, mayFollow, statesFor } from './job-states.js';
 import type { JobRecord } from './job-store.js';
-import type {
-  AuditReport,
-  CheckpointView,
-  JobAction,
-  JobsPort,
-  JobState,
-  JobView,
-  SeriesPoints,
-} from './ports.js';
+import type { AuditReport, CheckpointView, JobAction, JobsPort, JobState, JobView, SeriesPoints } from './ports.js';
 
 /** Views of running jobs go out at most this often, milliseconds. */
 const publishEveryMs = 250;
@@ -34,6 +26,9 @@ export interface JobServiceOptions {
   /** Samples of the datasets whose number is known without opening them. */
   readonly trainCountOf: (spec: JobSpec) => number;
 }
+
+/** The next class is the one with most workers then; what another one committed since the checkpoint is taken back. */
+const unpinned = { classId: null, numericsClass: null, probeChecksum: null, rollback: true } satisfies Partial<JobRecord>;
 
 interface Job {
   record: JobRecord;
@@ -77,7 +72,8 @@ export class JobService implements JobsPort {
   }
 
   async submit(input: unknown, idempotencyKey: string | undefined): Promise<{ job: JobView; created: boolean }> {
-    if (this.#stopping) throw new UnavailableError('The coordinator is stopping; submit the job again when it is back.');
+    if (this.#stopping)
+      throw new UnavailableError('The coordinator is stopping; submit the job again when it is back.');
     const known = this.#withKey(idempotencyKey);
     if (known !== undefined) return { job: this.#view(known), created: false };
     const spec = resolveJobSpec(input);
@@ -92,6 +88,9 @@ export class JobService implements JobsPort {
       lineage: 0,
       classId: null,
       numericsClass: null,
+      probeChecksum: null,
+      rollback: false,
+      trainCount,
       reason: null,
       error: null,
       createdAt: new Date().toISOString(),
@@ -123,7 +122,9 @@ export class JobService implements JobsPort {
     nextCursor: string | null;
   } {
     const newestFirst = [...this.#jobs.values()]
-      .filter(({ record }) => (state === undefined || record.state === state) && (cursor === undefined || record.id < cursor))
+      .filter(
+        ({ record }) => (state === undefined || record.state === state) && (cursor === undefined || record.id < cursor),
+      )
       .toSorted((a, b) => (a.record.id < b.record.id ? 1 : -1));
     const page = newestFirst.slice(0, limit);
     const more = newestFirst.length > page.length;
@@ -134,11 +135,13 @@ export class JobService implements JobsPort {
     return this.#view(this.#job(id));
   }
 
-  async act(id: string, action: JobAction): Promise<JobView> {
+  async act(id: string, action: JobAction, { repin = false } = {}): Promise<JobView> {
     const job = this.#job(id);
     const { state } = job.record;
     if (!mayAct(state, action)) {
-      throw new StateConflictError(`Job ${id} is ${state}; only one that is ${statesFor(action)} can do that (${action}).`);
+      throw new StateConflictError(
+        `Job ${id} is ${state}; only one that is ${statesFor(action)} can do that (${action}).`,
+      );
     }
     switch (action) {
       case 'pause':
@@ -150,7 +153,7 @@ export class JobService implements JobsPort {
       case 'resume':
         // The run that was told to stop may still be at it: its end is now a new beginning.
         job.stopAs = undefined;
-        this.#change(job, { state: 'queued', reason: null });
+        this.#change(job, { state: 'queued', reason: null, ...(repin ? unpinned : {}) });
         this.#schedule();
         break;
       case 'checkpoint':
@@ -165,9 +168,14 @@ export class JobService implements JobsPort {
     await job.ended;
     this.#jobs.delete(id);
     this.#options.services.store.remove(id);
+    this.#options.services.hub.publish('job', id, { id, gone: true });
   }
 
-  async metrics(id: string, series: readonly string[] | undefined, maxPoints: number): Promise<Record<string, SeriesPoints>> {
+  async metrics(
+    id: string,
+    series: readonly string[] | undefined,
+    maxPoints: number,
+  ): Promise<Record<string, SeriesPoints>> {
     const live = this.#job(id).run?.metrics;
     if (live !== undefined) return live.read(series, maxPoints);
     const store = MetricsStore.open(this.#options.services.store.metricsOf(id), { flushEveryMs: 0 });
@@ -189,8 +197,10 @@ export class JobService implements JobsPort {
     const { record } = this.#job(id);
     const version = this.#view(this.#job(id)).step;
     const { records, problems } = readLedger(this.#options.services.store.ledgerOf(id));
-    const trainCount = this.#options.trainCountOf(record.spec);
-    return audit(records, version, (step) => planStep(record.spec.training, trainCount, step), problems);
+    const { trainCount } = record;
+    const expected = (step: number, excluded?: readonly number[]) =>
+      planStep(record.spec.training, trainCount, step, excluded);
+    return audit(records, version, expected, problems);
   }
 
   async checkpoints(id: string): Promise<CheckpointView[]> {
@@ -228,6 +238,10 @@ export class JobService implements JobsPort {
         const startedAt = job.record.startedAt ?? new Date().toISOString();
         this.#change(job, { state: 'running', classId, numericsClass, startedAt });
       },
+      onOpened: () => {
+        if (job.record.rollback) this.#change(job, { rollback: false });
+      },
+      onProbe: (probeChecksum) => this.#change(job, { probeChecksum }),
       onProgress: () => this.#publishSoon(job),
     });
     job.run = run;
@@ -258,7 +272,9 @@ export class JobService implements JobsPort {
       log.warn({ job: id }, error.message);
       return { state: 'paused', reason: error.message };
     }
-    const expected = [TrainingFailedError, DatasetError, LedgerDamagedError, LockstepError].some((kind) => error instanceof kind);
+    const expected = [TrainingFailedError, DatasetError, LedgerDamagedError, LockstepError].some(
+      (kind) => error instanceof kind,
+    );
     if (expected) log.error({ job: id }, error.message);
     else log.error({ job: id, err: error }, 'A job failed by a defect of Lockstep.');
     return { state: 'failed', error: error.message };
@@ -290,9 +306,12 @@ export class JobService implements JobsPort {
     try {
       store.save(record);
     } catch (error) {
-      throw new UnavailableError(`The job cannot be kept in ${join(store.folderOf(record.id), 'job.json')}: ${(error as Error).message}`, {
-        cause: error,
-      });
+      throw new UnavailableError(
+        `The job cannot be kept in ${join(store.folderOf(record.id), 'job.json')}: ${(error as Error).message}`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 
@@ -327,7 +346,8 @@ export class JobService implements JobsPort {
       parametersSha256: reached.checkpoint?.parametersSha256 ?? null,
       stateSha256: reached.checkpoint?.stateSha256 ?? null,
       checkpoint: reached.checkpoint === null ? null : { step: reached.checkpoint.step, path: reached.checkpoint.path },
-      numericsClass: record.numericsClass === null ? null : `${record.numericsClass}, ${record.spec.training.precision}`,
+      numericsClass:
+        record.numericsClass === null ? null : `${record.numericsClass}, ${record.spec.training.precision}`,
       usefulWorkers: record.usefulWorkers,
       parameterCount: record.parameterCount,
       reason: this.#reasonOf(job),

@@ -1,7 +1,17 @@
 // Jobs on disk: a folder each, with job.json written beside and renamed. Owns the folder layout; refuses to know
 // what states mean and what trains.
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { jobSpecSchema } from '#model/job-spec.js';
 import { z } from 'zod';
@@ -20,6 +30,12 @@ const recordSchema = z.strictObject({
   /** Class that the job is pinned to, once it is. */
   classId: z.string().nullable(),
   numericsClass: z.string().nullable(),
+  /** CRC32C of the probe's contribution by the first worker of that class. */
+  probeChecksum: z.int().nonnegative().nullable(),
+  /** The class has changed since the newest checkpoint: steps after it need not repeat themselves. */
+  rollback: z.boolean(),
+  /** Training images of the dataset. */
+  trainCount: z.int().positive(),
   /** Why a paused job does not go on. */
   reason: z.string().nullable(),
   error: z.string().nullable(),

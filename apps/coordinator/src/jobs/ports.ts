@@ -105,7 +105,8 @@ export interface JobsPort {
   submit(spec: unknown, idempotencyKey: string | undefined): Promise<{ job: JobView; created: boolean }>;
   list(query: { state?: JobState; limit: number; cursor?: string }): { jobs: JobView[]; nextCursor: string | null };
   get(id: string): JobView;
-  act(id: string, action: JobAction): Promise<JobView>;
+  /** `repin`: a resumed job is pinned anew, to the numerics class with most workers. */
+  act(id: string, action: JobAction, options?: { repin?: boolean }): Promise<JobView>;
   remove(id: string): Promise<void>;
   /** All series when `series` is undefined. */
   metrics(id: string, series: readonly string[] | undefined, maxPoints: number): Promise<Record<string, SeriesPoints>>;

@@ -36,7 +36,8 @@ export function createPoolService(options: PoolServiceOptions): PoolServer {
         const detail = `The worker (Lockstep ${lockstepVersion}) speaks protocol ${spoken}, the coordinator ${protocolVersion}; run the same version of Lockstep on both.`;
         return refuse(answer, status.FAILED_PRECONDITION, detail);
       }
-      if (numericsClass === undefined) return refuse(answer, status.INVALID_ARGUMENT, 'The worker names no numerics class.');
+      if (numericsClass === undefined)
+        return refuse(answer, status.INVALID_ARGUMENT, 'The worker names no numerics class.');
       const worker = registry.register({ name: name || `worker-${pid}`, numericsClass, memoryBytes, pid });
       answer(null, {
         workerId: worker.id,
@@ -56,6 +57,18 @@ export function createPoolService(options: PoolServiceOptions): PoolServer {
       else answer(null, description);
     },
 
+    reportProbe: (call, answer) => {
+      const { workerId, jobId, checksum } = call.request;
+      const worker = registry.get(workerId);
+      if (worker === undefined) return refuse(answer, status.INVALID_ARGUMENT, 'The report names no known worker.');
+      const outcome = jobs.probed(jobId, worker, checksum);
+      if (outcome === 'not_admitted') {
+        log.error({ job: jobId, worker: worker.name, checksum }, `Worker ${worker.name} does not compute the same bits as the job's first worker; it is sent away.`);
+      }
+      const detail = outcome === 'accepted' ? '' : `Job ${jobId} does not take this worker: its result for the probe differs (${outcome}).`;
+      answer(null, { outcome: toWireOutcome(outcome), detail });
+    },
+
     reportEvaluation: (call, answer) => {
       const { workerId, samples, lossSum, top1Hits, top5Hits, computeSeconds } = call.request;
       const worker = registry.get(workerId);
@@ -65,7 +78,10 @@ export function createPoolService(options: PoolServiceOptions): PoolServer {
       }
       const result = { samples, lossSum, top1Hits, top5Hits, computeSeconds };
       const outcome = jobs.evaluated(key, worker, result);
-      answer(null, { outcome: toWireOutcome(outcome), detail: outcome === 'accepted' ? '' : `${taskName(key)}: ${outcome}` });
+      answer(null, {
+        outcome: toWireOutcome(outcome),
+        detail: outcome === 'accepted' ? '' : `${taskName(key)}: ${outcome}`,
+      });
     },
   };
 }
@@ -116,7 +132,8 @@ class WorkerSession {
       case 'claim': {
         const { attempt } = message.value;
         const key = fromWireKey(message.value.key);
-        if (key === undefined || message.value.key === undefined) return this.#fail(status.INVALID_ARGUMENT, 'The claim names no task.');
+        if (key === undefined || message.value.key === undefined)
+          return this.#fail(status.INVALID_ARGUMENT, 'The claim names no task.');
         const go = this.#jobs.claim(key, attempt, worker);
         return worker.send?.({ $case: 'claimAnswer', value: { key: message.value.key, attempt, go } });
       }
@@ -125,7 +142,11 @@ class WorkerSession {
         const key = fromWireKey(message.value.key);
         if (key === undefined) return this.#fail(status.INVALID_ARGUMENT, 'The release names no task.');
         const failed = reason === ReleaseReason.FAILED;
-        if (failed) this.#log.warn({ worker: worker.name }, `Worker ${worker.name} could not compute ${taskName(key)}: ${detail}`);
+        if (failed)
+          this.#log.warn(
+            { worker: worker.name },
+            `Worker ${worker.name} could not compute ${taskName(key)}: ${detail}`,
+          );
         this.#jobs.release(key, worker, failed ? detail : undefined);
       }
     }
@@ -157,4 +178,3 @@ class WorkerSession {
 function refuse<Response>(answer: sendUnaryData<Response>, code: status, details: string): void {
   answer({ code, details, name: 'Error', message: details });
 }
-

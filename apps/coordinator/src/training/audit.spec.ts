@@ -6,7 +6,7 @@ import { planStep } from './step-plan.js';
 
 const training = { batchSize: 8, shardSize: 4, shardsPerTask: 1, seed: 3 };
 const trainCount = 21;
-const expected = (step: number) => planStep(training, trainCount, step);
+const expected = (step: number, excluded?: readonly number[]) => planStep(training, trainCount, step, excluded);
 
 function record(step: number): StepRecord {
   const { epoch, first, samples, sampleIdsSha256, tasks } = expected(step);
@@ -21,6 +21,7 @@ function record(step: number): StepRecord {
     samples,
     sampleIdsSha256,
     excluded: [],
+    excludedShards: [],
     tasks: tasks.map((task) => ({
       task: task.task,
       samples: task.samples,
@@ -61,7 +62,11 @@ describe('audit', () => {
   });
 
   it('finds samples of another step', () => {
-    const report = audit(steps(3).with(1, { ...record(1), first: 0, sampleIdsSha256: record(0).sampleIdsSha256 }), 3, expected);
+    const report = audit(
+      steps(3).with(1, { ...record(1), first: 0, sampleIdsSha256: record(0).sampleIdsSha256 }),
+      3,
+      expected,
+    );
     expect(report).toMatchObject({ clean: false, duplicated: 8, missing: 8 });
     expect(report.problems).toHaveLength(2);
   });

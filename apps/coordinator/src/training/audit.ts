@@ -21,13 +21,13 @@ interface EpochCount {
 /**
  * @param records all records in file order
  * @param version the version that the job has reached
- * @param expected what step s must consume
+ * @param expected what step s must consume; the hash is over the samples that are left without some shards
  * @param problems what reading the file has already found
  */
 export function audit(
   records: Iterable<LedgerRecord>,
   version: number,
-  expected: (step: number) => ExpectedStep,
+  expected: (step: number, excludedShards?: readonly number[]) => ExpectedStep,
   problems: readonly string[] = [],
 ): AuditReport {
   const found = [...problems];
@@ -51,7 +51,7 @@ export function audit(
     count.expected += want.samples;
     const committedAt = new Uint32Array(want.samples);
     for (const record of byStep.get(step) ?? []) {
-      found.push(...problemsOf(record, want));
+      found.push(...problemsOf(record, expected(step, record.excludedShards)));
       excluded += record.excluded.length;
       const offset = record.epoch === want.epoch ? record.first - want.first : Number.NaN;
       for (let i = 0; i < record.samples; i += 1) {
@@ -99,11 +99,13 @@ function problemsOf(record: StepRecord, want: ExpectedStep): string[] {
   }
   const inTasks = record.tasks.reduce((total, task) => total + task.samples, 0);
   if (inTasks !== record.samples - record.excluded.length) {
-    problems.push(`The tasks of step ${record.step} consumed ${inTasks} samples, not ${record.samples - record.excluded.length}.`);
+    problems.push(
+      `The tasks of step ${record.step} consumed ${inTasks} samples, not ${record.samples - record.excluded.length}.`,
+    );
   }
   const indices = record.tasks.map((task) => task.task);
   if (indices.some((index, i) => index !== i)) problems.push(`Step ${record.step} lists tasks ${indices.join(', ')}.`);
-  if (record.sampleIdsSha256 !== want.sampleIdsSha256 && record.excluded.length === 0) {
+  if (record.sampleIdsSha256 !== want.sampleIdsSha256) {
     problems.push(`The sample ids that step ${record.step} consumed are not those of its mini-batch.`);
   }
   return problems;

@@ -65,7 +65,12 @@ export class Contributions {
   }
 
   /** A slice has its part whole. Returns the contribution when it now is whole in all slices and still undecided. */
-  whole(slice: number, pushId: number, totals: PushTotalsReport, blockChecksums: Float64Array): Contribution | undefined {
+  whole(
+    slice: number,
+    pushId: number,
+    totals: PushTotalsReport,
+    blockChecksums: Float64Array,
+  ): Contribution | undefined {
     const contribution = this.#byPush.get(pushKey(slice, pushId));
     const part = contribution?.parts.find((candidate) => candidate.slice === slice && candidate.pushId === pushId);
     if (contribution === undefined || part === undefined || contribution.verdict !== undefined) return undefined;

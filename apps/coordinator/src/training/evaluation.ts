@@ -2,7 +2,7 @@
 // Refuses to know gradients; sums in task order, so that who computed what does not show.
 import type { TaskKey } from '#proto/task-entry.js';
 import type { OutcomeName } from './outcome.js';
-import type { TaskPlan } from './step-plan.js';
+import { entryShards, type TaskPlan } from './step-plan.js';
 import { StepTasks } from './step-tasks.js';
 import type { TaskBoard } from './task-board.js';
 import { type EvaluationResult, TrainingPausedError } from './training-job.js';
@@ -50,8 +50,15 @@ export class Evaluation {
       tasks: this.#tasks,
       lookAhead: false,
       entryOf: ({ task, attempt }) => {
-        const { first, samples } = this.#plan[task]!;
-        return { key: { ...id, task }, attempt, version: this.#version, epoch: 0, first, samples, miniBatchSamples: samples };
+        const { shards, samples } = this.#plan[task]!;
+        return {
+          key: { ...id, task },
+          attempt,
+          version: this.#version,
+          epoch: 0,
+          shards: entryShards(shards),
+          miniBatchSamples: samples,
+        };
       },
     });
   }
@@ -59,7 +66,10 @@ export class Evaluation {
   /** A worker's answer; the first for a task counts. */
   take(key: TaskKey, worker: string, answer: EvaluationAnswer): OutcomeName {
     const ours =
-      key.kind === 'evaluate' && key.jobId === this.#jobId && key.lineage === this.#lineage && key.step === this.#version;
+      key.kind === 'evaluate' &&
+      key.jobId === this.#jobId &&
+      key.lineage === this.#lineage &&
+      key.step === this.#version;
     const planned = ours ? this.#plan[key.task] : undefined;
     if (planned === undefined) return 'stale';
     if (answer.samples !== planned.samples) return 'wrong_samples';
@@ -78,7 +88,9 @@ export class Evaluation {
     this.#failures += 1;
     if (this.#failures <= failureRetries * this.#plan.length) return;
     this.#reject(
-      new TrainingPausedError(`Evaluation task ${task} of version ${this.#version} failed on worker ${worker}: ${detail}`),
+      new TrainingPausedError(
+        `Evaluation task ${task} of version ${this.#version} failed on worker ${worker}: ${detail}`,
+      ),
     );
   }
 
@@ -87,7 +99,8 @@ export class Evaluation {
   }
 
   #result(): EvaluationResult {
-    const sum = (of: (answer: EvaluationAnswer) => number) => this.#answers.reduce((total, each) => total + of(each), 0);
+    const sum = (of: (answer: EvaluationAnswer) => number) =>
+      this.#answers.reduce((total, each) => total + of(each), 0);
     const samples = sum((answer) => answer.samples);
     return {
       step: this.#version,

@@ -36,6 +36,8 @@ const stepSchema = z.strictObject({
   sampleIdsSha256: z.string(),
   /** Sample ids that were left out because they make the gradient not finite. */
   excluded: z.array(z.int().nonnegative()),
+  /** The shards that they make up. */
+  excludedShards: z.array(z.int().nonnegative()),
   tasks: z.array(taskSchema),
   refused: z.array(refusedSchema),
   /** Mean loss over the mini-batch, nats. */
@@ -117,7 +119,7 @@ export function differencesOnReplay(recorded: StepRecord, again: StepRecord): st
     'parametersChecksum',
   ] as const;
   const differing: string[] = fields.filter((field) => recorded[field] !== again[field]);
-  if (JSON.stringify(recorded.excluded) !== JSON.stringify(again.excluded)) differing.push('excluded');
+  if (recorded.excludedShards.join() !== again.excludedShards.join()) differing.push('excludedShards');
   const checksums = (record: StepRecord) => record.tasks.map((task) => task.checksum).join();
   if (checksums(recorded) !== checksums(again)) differing.push('tasks.checksum');
   return differing;

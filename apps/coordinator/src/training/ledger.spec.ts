@@ -25,6 +25,7 @@ export function stepRecord(step: number, change: Partial<StepRecord> = {}): Step
     samples: 4,
     sampleIdsSha256: 'ab'.repeat(32),
     excluded: [],
+    excludedShards: [],
     tasks: [{ task: 0, samples: 4, worker: 'w', attempt: 1, seconds: 0.5, checksum: 7 }],
     refused: [],
     loss: 2.25,

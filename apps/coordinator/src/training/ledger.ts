@@ -1,6 +1,16 @@
 // A job's ledger file: appended to, never rewritten. Owns the file handle and the chain of hashes.
 // Refuses to know what a step is; the trainer says what to append, `audit.ts` what it proves.
-import { closeSync, createReadStream, existsSync, fsync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  createReadStream,
+  existsSync,
+  fsync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  writeSync,
+} from 'node:fs';
 import { createInterface } from 'node:readline';
 import {
   decodeLedgerLine,
@@ -75,13 +85,20 @@ export class Ledger {
   static open(path: string): Ledger {
     const contents = readLedger(path);
     if (contents.problems.length > 0) {
-      throw new LedgerDamagedError(`${path}: ${contents.problems.join(' ')} Restore the file from a copy, or start the job anew.`);
+      throw new LedgerDamagedError(
+        `${path}: ${contents.problems.join(' ')} Restore the file from a copy, or start the job anew.`,
+      );
     }
     return new Ledger(path, contents);
   }
 
   recordOf(step: number): StepRecord | undefined {
     return this.#steps.get(step);
+  }
+
+  /** The newest step that has a record that counts; -1 without one. */
+  lastStep(): number {
+    return Math.max(-1, ...this.#steps.keys());
   }
 
   /** Lets go of the records of earlier steps: no restart can re-run them any more. The file keeps them. */

@@ -12,6 +12,7 @@ export const outcomeNames = [
   'incomplete',
   'wrong_samples',
   'not_admitted',
+  'no_room',
 ] as const;
 export type OutcomeName = (typeof outcomeNames)[number];
 
@@ -26,6 +27,7 @@ const onTheWire: Readonly<Record<OutcomeName, Outcome>> = {
   incomplete: Outcome.INCOMPLETE,
   wrong_samples: Outcome.WRONG_SAMPLES,
   not_admitted: Outcome.NOT_ADMITTED,
+  no_room: Outcome.NO_ROOM,
 };
 
 export function toWireOutcome(name: OutcomeName): Outcome {

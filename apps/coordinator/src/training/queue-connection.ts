@@ -39,7 +39,10 @@ export class QueueConnection {
   async ready(withinMs: number): Promise<string | undefined> {
     if (this.#redis.status === 'ready') return undefined;
     return new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(this.#trouble ?? `Redis does not answer within ${withinMs} ms (REDIS_URL).`), withinMs);
+      const timer = setTimeout(
+        () => resolve(this.#trouble ?? `Redis does not answer within ${withinMs} ms (REDIS_URL).`),
+        withinMs,
+      );
       this.#redis.once('ready', () => {
         clearTimeout(timer);
         resolve(undefined);
@@ -64,6 +67,25 @@ export class QueueConnection {
       this.#queues.set(classId, queue);
     }
     return queue;
+  }
+
+  /** The queues of several classes as one: an entry goes into each, and the first worker that claims it has it. */
+  queueOfAll(classIds: () => readonly string[]): Pick<TaskQueue, 'put' | 'placeOf' | 'remove'> {
+    const queues = () => classIds().map((classId) => this.queueOf(classId));
+    return {
+      put: async (entries) => {
+        const into = queues();
+        if (into.length === 0) throw new Error('no worker is connected');
+        await Promise.all(into.map((queue) => queue.put(entries)));
+      },
+      placeOf: async (id) => {
+        const places = await Promise.all(queues().map((queue) => queue.placeOf(id)));
+        return places.find((place) => place === 'waiting') ?? places.find((place) => place === 'active') ?? 'nowhere';
+      },
+      remove: async (ids) => {
+        await Promise.all(queues().map((queue) => queue.remove(ids)));
+      },
+    };
   }
 
   /** For Bull Board. */

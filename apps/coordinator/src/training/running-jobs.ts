@@ -13,6 +13,8 @@ export interface JobDescription {
   readonly layoutHash: string;
   readonly datasetLocation: string;
   readonly datasetHash: string;
+  /** The probe's queue entry, JSON; empty where none is asked for. */
+  readonly probeJson: string;
 }
 
 interface RunningJob {
@@ -61,8 +63,20 @@ export class RunningJobs implements RegistryListener {
     return outcome;
   }
 
+  /** A worker's checksum of a job's probe. One that differs is named, and leaves: its numbers are not to be trusted. */
+  probed(jobId: string, worker: PoolWorker, checksum: number): OutcomeName {
+    const trainer = this.#jobs.get(jobId)?.trainer;
+    if (trainer === undefined) return 'unknown_job';
+    if (trainer.takeProbe(worker, checksum)) return 'accepted';
+    worker.noteRefusal('not_admitted');
+    this.#workers.drain(worker.id);
+    return 'not_admitted';
+  }
+
   workerGone(worker: PoolWorker): void {
-    for (const { trainer } of this.#jobs.values()) trainer.board.workerGone(worker.id);
+    for (const { trainer } of this.#jobs.values()) {
+      trainer.workerGone(worker.id);
+    }
   }
 
   workerChanged(): void {

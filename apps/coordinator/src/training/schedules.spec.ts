@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Outcome, type Scenario, simulate } from './testing/simulation.js';
 
-const quiet = { seed: 1, workers: 1, slices: 1, faultRate: 0 } as const;
+const quiet = { seed: 1, workers: 1, slices: 1, stagingBytes: 1e6, faultRate: 0 } as const;
 
 function bitsOf({ parameters, momentum, statistics }: Outcome): string {
   return [parameters, momentum, statistics].map((part) => new Uint32Array(part.buffer).join()).join('/');
@@ -20,6 +20,8 @@ describe.each(['float32', 'bfloat16'] as const)('a job with %s on the wire', (wi
       seed: fc.nat(),
       workers: fc.integer({ min: 1, max: 4 }),
       slices: fc.integer({ min: 1, max: 2 }),
+      // One contribution has 20 or 32 bytes: room for all, or for one.
+      stagingBytes: fc.constantFrom(1e6, 32),
       faultRate: fc.constantFrom(0, 0.02, 0.1, 0.3),
     });
     await fc.assert(

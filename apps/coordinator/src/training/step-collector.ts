@@ -1,7 +1,9 @@
 // Takes the contributions of one training step: admits, refuses, picks the winners, and knows when all are in.
 // Refuses to know the optimizer and the queue's entries.
-import { taskName } from '#proto/task-entry.js';
+import { TreeAccumulator } from '#model/reduction.js';
+import { taskId, taskName } from '#proto/task-entry.js';
 import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
+import type { Admissions } from './admissions.js';
 import { type Contribution, Contributions } from './contributions.js';
 import type { StepRecord } from './ledger-format.js';
 import type { OutcomeName } from './outcome.js';
@@ -11,7 +13,7 @@ import type { StepTasks } from './step-tasks.js';
 import type { TaskBoard } from './task-board.js';
 import { TrainingPausedError } from './training-job.js';
 
-/** A gradient that is not finite is computed again this often before the job pauses. */
+/** A gradient that is not finite is computed again this often before the task is given up. */
 const notFiniteRetries = 1;
 /** A task whose computation fails is given out again this often before the job pauses. */
 const failureRetries = 4;
@@ -21,10 +23,24 @@ const keptRefusals = 50;
 export interface CollectorServices {
   readonly slices: Slices;
   readonly workers: WorkerRegistry;
-  readonly board: TaskBoard;
+  readonly board: Pick<TaskBoard, 'accepted' | 'release'>;
+  readonly admissions: Pick<Admissions, 'admits'>;
+  /** Contributions for which the slices have room; the lowest task's is always let in. */
+  readonly stagedAtOnce: number;
+}
+
+/** A task whose gradient is not finite however often it is computed. */
+export interface NotFiniteTask {
+  readonly task: number;
+  /** Name of the last worker that computed it. */
+  readonly worker: string;
+  /** Names the layer. */
+  readonly detail: string;
 }
 
 export interface CollectedStep {
+  /** Where there are any, the step cannot be committed; the rest of the numbers are those of the other tasks. */
+  readonly notFinite: readonly NotFiniteTask[];
   readonly tasks: StepRecord['tasks'];
   readonly refused: StepRecord['refused'];
   /** Mean loss over the mini-batch, nats: the tasks' sums added in task order. */
@@ -41,12 +57,19 @@ export class StepCollector {
   readonly #services: CollectorServices;
   readonly #contributions: Contributions;
   readonly #winners: (Contribution | undefined)[];
+  /** Let in, and not decided yet. */
+  readonly #staged = new Set<Contribution>();
+  /** Begun, and not let in yet: their streams are held back. */
+  readonly #waiting = new Set<Contribution>();
+  /** The same shape as the slices' sums: how many partial sums they hold. */
+  readonly #sums: TreeAccumulator<null>;
   readonly #refused: StepRecord['refused'] = [];
-  readonly #notFinite = new Map<number, number>();
+  readonly #notFiniteTimes = new Map<number, number>();
+  readonly #notFinite: NotFiniteTask[] = [];
   readonly #failures = new Map<number, number>();
   #resolve!: (step: CollectedStep) => void;
   #reject!: (error: Error) => void;
-  /** Resolves when every task has its contribution; throws TrainingPausedError when that cannot be. */
+  /** Resolves when every task has its contribution or was given up; throws TrainingPausedError when that cannot be. */
   readonly done: Promise<CollectedStep>;
 
   constructor(plan: StepPlan, tasks: StepTasks, services: CollectorServices) {
@@ -55,6 +78,7 @@ export class StepCollector {
     this.#services = services;
     this.#contributions = new Contributions(services.slices.count);
     this.#winners = Array.from({ length: tasks.count }, () => undefined);
+    this.#sums = new TreeAccumulator<null>(Math.max(1, tasks.count), () => null);
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -83,7 +107,12 @@ export class StepCollector {
       }
       case 'push-refused':
         this.#note(report.worker, report.key.task, report.attempt, report.outcome);
-        // Should it be the present task that it got wrong, another is to have it.
+        // What one slice refuses will never be whole, and should it be a present task, another is to have it.
+        for (const contribution of this.#contributions.undecided(report.key.task)) {
+          const { worker, attempt, key } = contribution;
+          const same = worker === report.worker && attempt === report.attempt && taskId(key) === taskId(report.key);
+          if (same) this.#tell(contribution, report.outcome, `Slice ${slice} refused its part of ${taskName(key)}.`);
+        }
         this.#services.board.release(report.key, report.worker);
     }
   }
@@ -98,6 +127,29 @@ export class StepCollector {
         `Task ${task} of step ${this.#plan.step} failed ${times} times, last on worker ${worker}: ${detail}`,
       ),
     );
+  }
+
+  /** A worker's session ended: what it has not delivered whole it never will. */
+  workerGone(worker: string): void {
+    for (const contribution of this.#contributions.undecided()) {
+      if (contribution.worker !== worker) continue;
+      this.#refuse(contribution, 'incomplete', `The worker was lost before ${taskName(contribution.key)} was delivered.`);
+    }
+  }
+
+  /**
+   * Called now and then: where no room is left and the task that must come first is in nobody's hands, or in those of a
+   * worker that only waits, a waiting contribution gives way. Its task is queued again.
+   */
+  relieve(): void {
+    const lowest = this.#tasks.lowestUnaccepted();
+    if (this.#waiting.size === 0 || lowest === undefined || this.#contributions.undecided(lowest).length > 0) return;
+    const holders = this.#tasks.claimsOf(lowest).map((claim) => claim.worker);
+    const computing = holders.some((holder) => this.#worker(holder)?.heartbeat.computing != null);
+    if (computing) return;
+    const candidates = [...this.#waiting].filter(({ worker }) => holders.length === 0 || holders.includes(worker));
+    const [last] = candidates.toSorted((a, b) => b.key.task - a.key.task);
+    if (last !== undefined) this.#refuse(last, 'no_room', `There is no room for ${taskName(last.key)} before task ${lowest} is done.`);
   }
 
   /** The step is abandoned, or over: what is still on its way is stale. */
@@ -120,8 +172,26 @@ export class StepCollector {
       this.#services.slices.send(slice, { type: 'refuse', pushId, ...verdict });
     } else if (this.#tasks.stateOf(key.task) === 'accepted') {
       this.#refuse(contribution, 'duplicate', `${taskName(key)} has its contribution already.`);
-    } else {
+    } else if (!this.#services.admissions.admits(worker)) {
+      this.#refuse(contribution, 'not_admitted', `The worker has not shown that it computes the same bits (probe).`);
+    } else if (this.#staged.has(contribution)) {
       this.#services.slices.send(slice, { type: 'admit', pushId });
+    } else {
+      this.#waiting.add(contribution);
+      this.#admitWaiting();
+    }
+  }
+
+  /** Lets waiting contributions in, lower tasks first, as far as there is room. */
+  #admitWaiting(): void {
+    const inOrder = [...this.#waiting].toSorted((a, b) => a.key.task - b.key.task);
+    for (const contribution of inOrder) {
+      const used = this.#staged.size + this.#sums.held;
+      const lowest = contribution.key.task === this.#tasks.lowestUnaccepted();
+      if (used >= this.#services.stagedAtOnce && !lowest) return;
+      this.#waiting.delete(contribution);
+      this.#staged.add(contribution);
+      for (const { slice, pushId } of contribution.parts) this.#services.slices.send(slice, { type: 'admit', pushId });
     }
   }
 
@@ -129,8 +199,15 @@ export class StepCollector {
   #judge(contribution: Contribution): void {
     const { key, worker, totals } = contribution;
     const planned = this.#plan.tasks[key.task]!;
+    if (!Number.isFinite(totals.lossSum)) {
+      return this.#refuse(contribution, 'not_finite', `The loss of ${taskName(key)} is not finite.`);
+    }
     if (totals.samples !== planned.samples || totals.sampleIdsSha256 !== planned.sampleIdsSha256) {
-      return this.#refuse(contribution, 'wrong_samples', `${taskName(key)} was computed with other samples than its own.`);
+      return this.#refuse(
+        contribution,
+        'wrong_samples',
+        `${taskName(key)} was computed with other samples than its own.`,
+      );
     }
     const { board } = this.#services;
     board.accepted(key, worker);
@@ -138,15 +215,18 @@ export class StepCollector {
       return this.#refuse(contribution, 'duplicate', `${taskName(key)} has its contribution already.`);
     }
     this.#winners[key.task] = contribution;
+    this.#sums.add(key.task, null);
     for (const { slice, pushId } of this.#contributions.decide(contribution, 'accepted', '')) {
       this.#services.slices.send(slice, { type: 'accept', pushId });
     }
+    this.#staged.delete(contribution);
     const from = this.#worker(worker);
     from?.noteTask(totals.computeSeconds, totals.samples);
     for (const other of this.#contributions.undecided(key.task)) {
       this.#refuse(other, 'duplicate', `${taskName(key)} has its contribution already.`);
     }
     if (this.#tasks.complete) this.#resolve(this.#collected());
+    else this.#admitWaiting();
   }
 
   #refuse(contribution: Contribution, outcome: OutcomeName, detail: string): void {
@@ -157,40 +237,39 @@ export class StepCollector {
     this.#services.board.release(key, worker);
   }
 
+  /** Computed again, maybe elsewhere; when that is of no use, the task is given up. */
   #countNotFinite(contribution: Contribution, detail: string): void {
     const { task } = contribution.key;
-    const times = (this.#notFinite.get(task) ?? 0) + 1;
-    this.#notFinite.set(task, times);
-    if (times <= notFiniteRetries) return;
-    const { first, samples } = this.#plan.tasks[task]!;
-    const name = this.#worker(contribution.worker)?.name ?? contribution.worker;
-    this.#reject(
-      new TrainingPausedError(
-        `The gradient is not finite, also when computed again (last by worker ${name}): ${detail} ` +
-          `The task's samples are at positions ${first} to ${first + samples - 1} of epoch ${this.#plan.epoch}. ` +
-          'Lower the learning rate, clip the gradient (optimizer.clipNorm), or train in float32.',
-      ),
-    );
+    const times = (this.#notFiniteTimes.get(task) ?? 0) + 1;
+    this.#notFiniteTimes.set(task, times);
+    if (times <= notFiniteRetries || !this.#tasks.accept(task, contribution.worker)) return;
+    const worker = this.#worker(contribution.worker)?.name ?? contribution.worker;
+    this.#notFinite.push({ task, worker, detail });
+    if (this.#tasks.complete) this.#resolve(this.#collected());
   }
 
   #tell(contribution: Contribution, outcome: OutcomeName, detail: string): void {
     for (const { slice, pushId } of this.#contributions.decide(contribution, outcome, detail)) {
       this.#services.slices.send(slice, { type: 'refuse', pushId, outcome, detail });
     }
+    this.#waiting.delete(contribution);
+    if (this.#staged.delete(contribution)) this.#admitWaiting();
   }
 
   #note(workerId: string, task: number, attempt: number, reason: OutcomeName): void {
     const worker = this.#worker(workerId);
     worker?.noteRefusal(reason);
     if (worker !== undefined) this.#services.workers.changed(worker);
-    if (this.#refused.length < keptRefusals) this.#refused.push({ task, worker: worker?.name ?? workerId, attempt, reason });
+    if (this.#refused.length < keptRefusals)
+      this.#refused.push({ task, worker: worker?.name ?? workerId, attempt, reason });
   }
 
   #collected(): CollectedStep {
-    const winners = this.#winners.map((winner) => winner!);
+    const winners = this.#winners.filter((winner) => winner !== undefined);
     const sum = (of: (contribution: Contribution) => number) => winners.reduce((total, each) => total + of(each), 0);
     const samples = sum(({ totals }) => totals.samples);
     return {
+      notFinite: this.#notFinite,
       tasks: winners.map(({ key, attempt, worker, totals, checksum }) => ({
         task: key.task,
         samples: totals.samples,

@@ -33,6 +33,8 @@ export interface TaskBoardOptions {
   readonly workers: WorkerRegistry;
   readonly log: Logger;
   readonly now?: (() => number) | undefined;
+  /** Called with each pass. */
+  readonly onPass?: () => void;
 }
 
 export class TaskBoard {
@@ -92,7 +94,6 @@ export class TaskBoard {
     this.#options.queue.remove(entries).catch((error: Error) => this.#noteQueue(error));
   }
 
-  dump() { return [...this.#open.values()].map(({tasks, lookAhead}) => ({ id: tasks.id, lookAhead, t: Array.from({length: tasks.count}, (_, i) => [tasks.stateOf(i), tasks.claimsOf(i)]) })); }
   find(key: StepId): StepTasks | undefined {
     return this.#open.get(nameOf(key))?.tasks;
   }
@@ -132,6 +133,7 @@ export class TaskBoard {
     this.#passing = true;
     try {
       this.#expireLeases();
+      this.#options.onPass?.();
       await this.#findLost();
       await this.#queueOpen();
       // Whoever is to take what waits may be holding a later step's task.
@@ -178,7 +180,8 @@ export class TaskBoard {
         const place = await this.#options.queue.placeOf(id);
         if (place === 'active') active.add(id);
         const lost = place === 'nowhere' || (place === 'active' && this.#activeUnclaimed.has(id));
-        if (lost && tasks.lost(task, attempt)) this.#options.log.warn({ entry: id, place }, 'The queue lost a task; it is queued again.');
+        if (lost && tasks.lost(task, attempt))
+          this.#options.log.warn({ entry: id, place }, 'The queue lost a task; it is queued again.');
       }
     }
     this.#activeUnclaimed = active;
@@ -197,7 +200,10 @@ export class TaskBoard {
         worker.state = 'hung';
         this.#options.workers.changed(worker);
         const why = silent ? 'sent no heartbeat' : `made no progress on ${worker.heartbeat.computing}`;
-        this.#options.log.warn({ worker: worker.name, tasks: held }, `Worker ${worker.name} ${why}; its tasks go to others.`);
+        this.#options.log.warn(
+          { worker: worker.name, tasks: held },
+          `Worker ${worker.name} ${why}; its tasks go to others.`,
+        );
       }
     }
   }

@@ -1,68 +1,72 @@
 // Trains one job, step by step: plan, hand out, collect, commit, publish. Owns the order in which things happen;
-// refuses to know how tasks travel (task-board.ts), how contributions are judged (step-collector.ts) and how sums
-// and updates are computed (slices/).
-import { clipFactor, decayRanges } from '#model/optimizer.js';
-import { initialState } from '#model/parameters.js';
-import { sumTree } from '#model/reduction.js';
+// refuses to know how tasks travel (task-board.ts), how contributions are judged (step-collector.ts), how sums and
+// updates are computed (slices/) and what a commit and a checkpoint consist of (commit.ts, job-checkpoints.ts).
+import { decayRanges } from '#model/optimizer.js';
 import { stepsPerEpoch } from '#model/sampler.js';
-import { initialScheduleState, learningRateAt, totalStepsOf } from '#model/schedule.js';
+import { totalStepsOf } from '#model/schedule.js';
 import { versionChecksum } from '#proto/blocks.js';
 import type { TaskKey } from '#proto/task-entry.js';
-import type { CheckpointOnDisk } from '../checkpoints/checkpoint-messages.js';
+import type { PoolWorker } from '../workers/worker-registry.js';
+import { Admissions } from './admissions.js';
+import { type CommittedStep, Committer } from './commit.js';
 import { Evaluation, type EvaluationAnswer } from './evaluation.js';
-import { differencesOnReplay, type StepRecord } from './ledger-format.js';
+import { JobCheckpoints } from './job-checkpoints.js';
+import { NotFiniteTasks } from './not-finite.js';
 import type { OutcomeName } from './outcome.js';
 import { inBlockOrder } from './slices/block-order.js';
 import type { PublishedVersion, PushReport } from './slices/messages.js';
 import { StateBuffers } from './state-buffers.js';
+import { StepClock } from './step-clock.js';
 import { type CollectedStep, StepCollector } from './step-collector.js';
-import { planEvaluation, planStep, type StepPlan } from './step-plan.js';
+import { entryShards, planEvaluation, planStep, type StepPlan } from './step-plan.js';
 import { StepTasks } from './step-tasks.js';
 import { TaskBoard } from './task-board.js';
-import {
-  TrainingFailedError,
-  type TrainingJob,
-  TrainingPausedError,
-  type TrainingProgress,
-  type TrainingServices,
-} from './training-job.js';
-import { StepClock } from './step-clock.js';
+import type { TrainingJob, TrainingProgress, TrainingServices } from './training-job.js';
+
+/** A step's plan with the states of its tasks. */
+interface PlannedStep {
+  readonly plan: StepPlan;
+  readonly tasks: StepTasks;
+}
 
 export class Trainer {
   readonly job: TrainingJob;
   readonly progress: TrainingProgress;
   readonly board: TaskBoard;
+  readonly admissions: Admissions;
   readonly #services: TrainingServices;
   readonly #buffers: StateBuffers;
-  readonly #clock: StepClock;
+  readonly #checkpoints: JobCheckpoints;
+  readonly #committer: Committer;
+  readonly #clock = new StepClock();
   #version!: PublishedVersion;
-  #ahead: { plan: StepPlan; tasks: StepTasks } | undefined;
+  #ahead: PlannedStep | undefined;
   #collector: StepCollector | undefined;
   #evaluation: Evaluation | undefined;
-  #checkpointing: Promise<void> | undefined;
-  #checkpointProblem: Error | undefined;
-  #checkpointWanted = false;
 
   constructor(job: TrainingJob, services: TrainingServices) {
     this.job = job;
     this.#services = services;
-    const { training } = job.spec;
-    const counts = { parameters: job.layout.parameterCount, statistics: job.layout.statisticCount };
+    const { spec, layout, dataset, classId } = job;
+    const counts = { parameters: layout.parameterCount, statistics: layout.statisticCount };
     this.#buffers = new StateBuffers(counts, (buffer, state) =>
       services.slices.broadcast({ type: 'add-buffer', jobId: job.id, buffer, state }),
     );
+    const { queue, workers, log, now } = services;
+    const { speculation, reproducibility } = spec.faults;
     this.board = new TaskBoard({
       jobId: job.id,
-      priority: job.spec.priority,
-      classId: job.classId,
-      speculation: job.spec.faults.speculation,
-      queue: services.queue,
-      workers: services.workers,
-      log: services.log,
-      now: services.now,
+      priority: spec.priority,
+      classId,
+      speculation,
+      queue,
+      workers,
+      log,
+      now,
+      onPass: () => this.#collector?.relieve(),
     });
-    const totalSteps = totalStepsOf(training, job.dataset.trainCount);
-    this.#clock = new StepClock();
+    this.admissions = new Admissions(reproducibility === 'strict', services.probe);
+    const totalSteps = totalStepsOf(spec.training, dataset.trainCount);
     this.progress = {
       step: 0,
       totalSteps,
@@ -76,6 +80,8 @@ export class Trainer {
       checkpoint: null,
       evaluating: false,
     };
+    this.#checkpoints = new JobCheckpoints(job, services, this.#buffers, this.progress);
+    this.#committer = new Committer(job, services, this.#buffers, totalSteps);
   }
 
   /**
@@ -87,10 +93,11 @@ export class Trainer {
     await this.#open();
     try {
       while (this.#version.version < this.progress.totalSteps) {
-        if (signal.aborted || !(await this.#runStep(signal))) break;
+        if (!(await this.#evaluateIfDue(signal)) || !(await this.#runStep(signal))) break;
+        await this.#checkpoints.beginIfDue(this.#version);
       }
       const completed = this.#version.version === this.progress.totalSteps && (await this.#evaluateIfDue(signal));
-      await this.#checkpoint();
+      await this.#checkpoints.write(this.#version);
       return completed ? 'completed' : 'stopped';
     } finally {
       await this.#close();
@@ -99,40 +106,74 @@ export class Trainer {
 
   /** One synchronous update. False when the signal ended it before its commit. */
   async #runStep(signal: AbortSignal): Promise<boolean> {
-    if (!(await this.#evaluateIfDue(signal))) return false;
-    const { plan, tasks } = this.#takeStep();
+    let excluded = this.#services.ledger.recordOf(this.#version.version)?.excludedShards ?? [];
+    const culprits = new NotFiniteTasks(this.job);
+    for (let round = 0; ; round += 1) {
+      const planned = this.#takeStep(round, excluded);
+      const outcome = await this.#round(planned, signal, (collected) => this.#commit(planned, collected));
+      if (outcome === 'stopped') return false;
+      if (outcome === 'committed') return true;
+      // Some tasks are not finite, however often they are computed: find the shards, then do as the job says.
+      const singly = culprits.planSingly(planned.plan, outcome.notFinite);
+      const tasks = this.#tasksOf(singly, round + 1);
+      round += 1;
+      const found = await this.#round({ plan: singly, tasks }, signal, async () => undefined);
+      if (found === 'stopped') return false;
+      excluded = culprits.exclude(planned.plan, singly, found === 'committed' ? [] : found.notFinite);
+    }
+  }
+
+  /** Hands out a step's tasks and collects what comes back; `whenWhole` runs while the slices hold the sums. */
+  async #round(
+    { plan, tasks }: PlannedStep,
+    signal: AbortSignal,
+    whenWhole: (collected: CollectedStep) => Promise<void>,
+  ): Promise<'stopped' | 'committed' | CollectedStep> {
+    if (signal.aborted) return 'stopped';
     const collector = this.#openStep(plan, tasks);
     try {
       await this.#handOut(plan, tasks);
       const collected = await abortable(collector.done, signal);
-      if (collected === undefined) return false;
-      await this.#commit(plan, collected);
+      if (collected === undefined) return 'stopped';
+      if (collected.notFinite.length > 0) return collected;
+      await whenWhole(collected);
+      return 'committed';
     } finally {
       collector.close();
       this.#collector = undefined;
       this.board.close(tasks.id);
       this.#services.slices.broadcast({ type: 'close-step', jobId: this.job.id });
     }
-    await this.#checkpointIfDue();
-    return true;
   }
 
-  /** The step that the workers prepare already, or a new one. */
-  #takeStep(): { plan: StepPlan; tasks: StepTasks } {
-    const ahead = this.#ahead;
-    this.#ahead = undefined;
-    return ahead ?? this.#plan(this.#version.version);
+  /** The step that the workers prepare already, or a new round of it. */
+  #takeStep(round: number, excluded: readonly number[]): PlannedStep {
+    const step = this.#version.version;
+    if (this.#ahead?.plan.step === step) {
+      const ahead = this.#ahead;
+      this.#ahead = undefined;
+      return ahead;
+    }
+    return this.#plan(step, round, excluded);
   }
 
-  #plan(step: number): { plan: StepPlan; tasks: StepTasks } {
-    const { id: jobId, lineage, spec, dataset } = this.job;
-    const plan = planStep(spec.training, dataset.trainCount, step);
-    return { plan, tasks: new StepTasks({ jobId, lineage, step, round: 0, kind: 'train' }, plan.tasks.length) };
+  #plan(step: number, round: number, excluded: readonly number[]): PlannedStep {
+    const plan = planStep(this.job.spec.training, this.job.dataset.trainCount, step, excluded);
+    return { plan, tasks: this.#tasksOf(plan, round) };
+  }
+
+  #tasksOf(plan: StepPlan, round: number): StepTasks {
+    const { id: jobId, lineage } = this.job;
+    return new StepTasks({ jobId, lineage, step: plan.step, round, kind: 'train' }, plan.tasks.length);
   }
 
   #openStep(plan: StepPlan, tasks: StepTasks): StepCollector {
-    const { slices, workers } = this.#services;
-    const collector = new StepCollector(plan, tasks, { slices, workers, board: this.board });
+    const { slices, workers, stagingBytes } = this.#services;
+    const { admissions, board } = this;
+    const { layout, spec } = this.job;
+    const contributionBytes = layout.parameterCount * (spec.training.wire === 'bfloat16' ? 2 : 4) + layout.statisticCount * 4;
+    const stagedAtOnce = Math.max(1, Math.floor(stagingBytes / contributionBytes));
+    const collector = new StepCollector(plan, tasks, { slices, workers, board, admissions, stagedAtOnce });
     this.#collector = collector;
     const { jobId, lineage, step, round } = tasks.id;
     slices.broadcast({
@@ -148,8 +189,8 @@ export class Trainer {
   async #handOut(plan: StepPlan, tasks: StepTasks): Promise<void> {
     await this.#queue(plan, tasks, false);
     const next = plan.step + 1;
-    if (next >= this.progress.totalSteps || this.#evaluationDueAt(next)) return;
-    this.#ahead = this.#plan(next);
+    if (next >= this.progress.totalSteps || this.#evaluationDueAt(next) || this.#ahead !== undefined) return;
+    this.#ahead = this.#plan(next, 0, this.#services.ledger.recordOf(next)?.excludedShards ?? []);
     await this.#queue(this.#ahead.plan, this.#ahead.tasks, true);
   }
 
@@ -157,91 +198,27 @@ export class Trainer {
     await this.board.open({
       tasks,
       lookAhead,
-      entryOf: ({ task, attempt }) => {
-        const { first, samples, firstShard } = plan.tasks[task]!;
-        return {
-          key: { ...tasks.id, task },
-          attempt,
-          version: plan.step,
-          epoch: plan.epoch,
-          first,
-          samples,
-          miniBatchSamples: plan.samples,
-          firstShard,
-        };
-      },
+      entryOf: ({ task, attempt }) => ({
+        key: { ...tasks.id, task },
+        attempt,
+        version: plan.step,
+        epoch: plan.epoch,
+        shards: entryShards(plan.tasks[task]!.shards),
+        miniBatchSamples: plan.samplesLeft,
+      }),
     });
   }
 
-  /** All is in and finite: update into another buffer, ledger, flip. A failure before the ledger has changed nothing. */
-  async #commit(plan: StepPlan, collected: CollectedStep): Promise<void> {
-    const { slices } = this.#services;
-    const { id: jobId, spec, lineage } = this.job;
-    const { optimizer, schedule, batchSize } = spec.training;
-    const sums = await slices.request({ type: 'summarise', jobId });
-    if (!sums.finite) throw new TrainingPausedError(`The summed gradient of step ${plan.step} is not finite; ${remedy}`);
-    const squaredNorm = sumTree(inBlockOrder(sums.values));
-    const perEpoch = stepsPerEpoch(this.job.dataset.trainCount, batchSize);
-    const learningRate = learningRateAt(schedule, plan.step, perEpoch, this.progress.totalSteps);
-    const buffer = await this.#buffers.spare(this.#version.buffer);
-    const update = {
-      jobId,
-      fromBuffer: this.#version.buffer,
-      toBuffer: buffer,
-      learningRate,
-      gradientScale: clipFactor(squaredNorm, optimizer.clipNorm),
-    };
-    const applied = await slices.request({ type: 'apply', update });
-    if (!applied.finite) throw new TrainingPausedError(`The update of step ${plan.step} is not finite; ${remedy}`);
-    const checksum = versionChecksum(inBlockOrder(applied.values));
-    this.#record({
-      kind: 'step',
-      step: plan.step,
-      version: plan.step + 1,
-      lineage,
-      round: 0,
-      epoch: plan.epoch,
-      first: plan.first,
-      samples: plan.samples,
-      sampleIdsSha256: plan.sampleIdsSha256,
-      excluded: [],
-      tasks: collected.tasks,
-      refused: collected.refused,
-      loss: collected.loss,
-      learningRate,
-      parametersChecksum: checksum,
-      committedAt: new Date().toISOString(),
-    });
-    this.#version = { jobId, lineage, version: plan.step + 1, checksum, buffer };
-    this.#note(plan, collected, learningRate, Math.sqrt(squaredNorm));
-  }
-
-  /** Appends to the ledger; where the step was committed before, a run since the checkpoint repeats it, to the bit. */
-  #record(record: StepRecord): void {
-    const recorded = this.#services.ledger.recordOf(record.step);
-    if (recorded === undefined) return this.#append(record);
-    const differing = differencesOnReplay(recorded, record);
-    if (differing.length === 0) return;
-    throw new TrainingFailedError(
-      `Step ${record.step}, run again after a restart, came to something else than the ledger says (${differing.join(', ')}). ` +
-        'Something that determines the bits has changed, such as the data or the device.',
-    );
-  }
-
-  #append(record: StepRecord): void {
-    try {
-      this.#services.ledger.append(record);
-    } catch (error) {
-      throw new TrainingPausedError(`The ledger cannot be written to: ${messageOf(error)} Nothing is lost; make room, then resume.`, {
-        cause: error,
-      });
-    }
+  async #commit({ plan, tasks }: PlannedStep, collected: CollectedStep): Promise<void> {
+    const committed = await this.#committer.commit(this.#version, plan, tasks.id.round, collected);
+    this.#version = committed.version;
+    this.#note(plan, collected, committed);
   }
 
   /** Progress and metrics of a committed step. */
-  #note(plan: StepPlan, collected: CollectedStep, learningRate: number, gradientNorm: number): void {
+  #note(plan: StepPlan, collected: CollectedStep, { learningRate, gradientNorm }: CommittedStep): void {
     const { metrics, onProgress } = this.#services;
-    const times = this.#clock.committed(plan.samples);
+    const times = this.#clock.committed(plan.samplesLeft);
     Object.assign(this.progress, {
       step: plan.step + 1,
       epoch: plan.epoch,
@@ -257,7 +234,7 @@ export class Trainer {
       'train/top5': collected.top5,
       learning_rate: learningRate,
       'gradient/norm': gradientNorm,
-      'throughput/images_per_second': plan.samples / times.stepSeconds,
+      'throughput/images_per_second': plan.samplesLeft / times.stepSeconds,
       'step/seconds': times.stepSeconds,
       'step/compute_seconds': collected.slowestComputeSeconds,
       'step/wait_seconds': Math.max(0, times.stepSeconds - collected.slowestComputeSeconds),
@@ -311,6 +288,17 @@ export class Trainer {
     return this.#evaluation?.take(key, worker, answer) ?? 'stale';
   }
 
+  workerGone(worker: string): void {
+    this.admissions.forget(worker);
+    this.#collector?.workerGone(worker);
+    this.board.workerGone(worker);
+  }
+
+  /** A worker's checksum of the probe. True: its contributions count from now on. */
+  takeProbe(worker: PoolWorker, checksum: number): boolean {
+    return this.admissions.judge(worker.id, checksum);
+  }
+
   /** A worker could not compute a task: it goes to another, a few times. */
   taskFailed(key: TaskKey, worker: string, detail: string): void {
     if (key.kind === 'evaluate') this.#evaluation?.failed(key.task, worker, detail);
@@ -319,14 +307,14 @@ export class Trainer {
 
   /** Asks for a checkpoint after the present step. */
   wantCheckpoint(): void {
-    this.#checkpointWanted = true;
+    this.#checkpoints.want();
   }
 
-  // ---- Beginning, checkpoints, end ----
+  // ---- Beginning and end ----
 
   async #open(): Promise<void> {
     const { job } = this;
-    const { slices, log } = this.#services;
+    const { slices, ledger, metrics, onOpened, onProgress } = this.#services;
     const { optimizer, wire } = job.spec.training;
     slices.broadcast({
       type: 'open-job',
@@ -343,113 +331,33 @@ export class Trainer {
       },
     });
     const buffer = await this.#buffers.spare(undefined);
-    const into = this.#buffers.get(buffer);
-    const restored = await this.#services.checkpoints.restore({ folder: job.checkpointFolder, layout: job.layout, into });
-    for (const problem of restored.problems) log.warn(problem);
-    const step = restored.checkpoint?.manifest.step ?? 0;
-    if (restored.checkpoint === undefined) {
-      const initial = initialState(job.spec.model, job.layout, job.spec.training.seed);
-      into.parameters.set(initial.parameters);
-      into.momentum.fill(0);
-      into.statistics.set(initial.statistics);
-    } else this.#noteCheckpoint(restored.checkpoint);
+    const step = await this.#checkpoints.restore(buffer);
     const sums = await slices.request({ type: 'checksum', jobId: job.id, buffer });
     const checksum = versionChecksum(inBlockOrder(sums.values));
     this.#version = { jobId: job.id, lineage: job.lineage, version: step, checksum, buffer };
-    this.#services.metrics.truncateFrom(step + 1);
+    // Bits that need not repeat cannot be compared: what was committed since is taken back.
+    if (job.rollback && ledger.lastStep() >= step) {
+      const reason = 'The steps since the checkpoint are run again under another numerics class.';
+      ledger.append({ kind: 'rollback', toVersion: step, reason, committedAt: new Date().toISOString() });
+    }
+    onOpened();
+    metrics.truncateFrom(step + 1);
     this.progress.step = step;
     this.progress.epoch = planStep(job.spec.training, job.dataset.trainCount, Math.max(0, step - 1)).epoch;
     this.board.start();
-    if (restored.checkpoint === undefined) await this.#checkpoint();
-    this.#services.onProgress();
-  }
-
-  async #checkpointIfDue(): Promise<void> {
-    if (this.#checkpointProblem !== undefined) throw this.#checkpointProblem;
-    const { everySteps } = this.job.spec.checkpoint;
-    const due = everySteps > 0 && this.#version.version % everySteps === 0;
-    if (!due && !this.#checkpointWanted) return;
-    // The one before must be done: at most one buffer is held by a checkpoint.
-    await this.#checkpointing;
-    this.#checkpointWanted = false;
-    this.#checkpointing = this.#checkpoint().catch((error: Error) => {
-      this.#checkpointProblem = error;
-    });
-  }
-
-  /** Writes the present version, unless the newest checkpoint is of it. */
-  async #checkpoint(): Promise<void> {
-    await this.#checkpointing;
-    this.#checkpointing = undefined;
-    const { version, buffer } = this.#version;
-    if (this.progress.checkpoint?.step === version) return;
-    const { job } = this;
-    const release = this.#buffers.hold(buffer);
-    try {
-      this.#services.ledger.sync();
-      const { parameters, momentum, statistics } = this.#buffers.get(buffer);
-      const perEpoch = stepsPerEpoch(job.dataset.trainCount, job.spec.training.batchSize);
-      const written = await this.#services.checkpoints.write({
-        folder: job.checkpointFolder,
-        layout: job.layout,
-        state: { parameters, momentum, statistics, scheduleState: initialScheduleState },
-        facts: {
-          jobId: job.id,
-          spec: job.spec,
-          step: version,
-          epoch: version / perEpoch,
-          datasetIndexHash: job.dataset.indexHash,
-          metrics: this.#newestMetrics(),
-          versions: job.versions,
-          numericsClass: job.numericsClass,
-          createdAt: new Date().toISOString(),
-        },
-        keep: job.spec.checkpoint.keep,
-      });
-      this.#noteCheckpoint(written);
-      this.#services.ledger.forgetBefore(version);
-      this.#services.onProgress();
-    } catch (error) {
-      throw new TrainingPausedError(`The checkpoint of step ${version} cannot be written: ${messageOf(error)} Nothing is lost.`, {
-        cause: error,
-      });
-    } finally {
-      release();
-    }
-  }
-
-  #newestMetrics(): Record<string, number> {
-    const { loss, top1, test } = this.progress;
-    return {
-      ...(loss === null ? {} : { 'train/loss': loss }),
-      ...(top1 === null ? {} : { 'train/top1': top1 }),
-      ...(test === null ? {} : { 'test/loss': test.loss, 'test/top1': test.top1, 'test/top5': test.top5, 'test/step': test.step }),
-    };
-  }
-
-  #noteCheckpoint({ path, manifest }: CheckpointOnDisk): void {
-    const { step, parametersSha256, stateSha256, metrics } = manifest;
-    this.progress.checkpoint = { step, path, parametersSha256, stateSha256 };
-    const testStep = metrics['test/step'];
-    if (this.progress.test !== null || testStep === undefined) return;
-    this.progress.test = {
-      step: testStep,
-      loss: metrics['test/loss'] ?? Number.NaN,
-      top1: metrics['test/top1'] ?? Number.NaN,
-      top5: metrics['test/top5'] ?? Number.NaN,
-    };
+    await this.#checkpoints.write(this.#version);
+    this.#clock.paused();
+    onProgress();
   }
 
   async #close(): Promise<void> {
     this.board.stop();
-    await this.#checkpointing;
+    await this.#checkpoints.settled();
     this.#services.slices.broadcast({ type: 'close-job', jobId: this.job.id });
     this.#services.workers.endJob(this.job.id);
     this.#services.metrics.flush();
   }
 }
-
-const remedy = 'lower the learning rate, or clip the gradient (optimizer.clipNorm).';
 
 /** The promise's value, or undefined when the signal was aborted before. */
 async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
@@ -464,9 +372,4 @@ async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T
   } finally {
     signal.removeEventListener('abort', stop);
   }
-}
-
-function messageOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return message.endsWith('.') ? message : `${message}.`;
 }

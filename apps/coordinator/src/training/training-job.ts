@@ -6,6 +6,7 @@ import type { Logger } from '../log.js';
 import type { CheckpointStore } from '../checkpoints/checkpoint-store.js';
 import type { MetricsSink } from '../telemetry/job-metrics.js';
 import type { WorkerRegistry } from '../workers/worker-registry.js';
+import type { ProbeRecord } from './admissions.js';
 import type { Ledger } from './ledger.js';
 import type { Slices } from './slices/messages.js';
 import type { TaskQueue } from './task-queue.js';
@@ -24,6 +25,8 @@ export interface TrainingJob {
   readonly classId: string | undefined;
   /** For people and the manifest. */
   readonly numericsClass: string;
+  /** What the ledger has beyond the checkpoint need not repeat itself: it is taken back. */
+  readonly rollback: boolean;
 }
 
 export interface TrainingServices {
@@ -34,8 +37,14 @@ export interface TrainingServices {
   readonly ledger: Ledger;
   readonly metrics: MetricsSink;
   readonly log: Logger;
+  /** The probe's checksum, where a worker has computed it before. */
+  readonly probe: ProbeRecord;
+  /** What contributions may take up in the slices, bytes. */
+  readonly stagingBytes: number;
   /** Milliseconds. @default Date.now */
   readonly now?: (() => number) | undefined;
+  /** Told once the job is restored and the ledger fits: what `rollback` asked for is done. */
+  readonly onOpened: () => void;
   /** Told whenever `progress` changed. */
   readonly onProgress: () => void;
 }
@@ -77,4 +86,10 @@ export class TrainingPausedError extends Error {
 /** Training cannot go on at all: the job fails, with this message as its error. */
 export class TrainingFailedError extends Error {
   override readonly name = 'TrainingFailedError';
+}
+
+/** An error's message, ended by a full stop. */
+export function messageOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.endsWith('.') ? message : `${message}.`;
 }

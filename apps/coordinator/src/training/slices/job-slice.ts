@@ -81,7 +81,8 @@ export class JobSlice {
     const array = range.region === 'parameters' ? staged.gradient : staged.statistics;
     copyBlock(data, array, { first, count: range.count });
     const end = first + range.count;
-    const at = array instanceof Uint16Array ? firstNotFiniteBfloat16(array, first, end) : firstNotFinite(array, first, end);
+    const at =
+      array instanceof Uint16Array ? firstNotFiniteBfloat16(array, first, end) : firstNotFinite(array, first, end);
     if (at < 0) return undefined;
     return range.region === 'statistics' ? 'The batch statistics' : this.#tensorAt(range.first + at - first);
   }
@@ -132,7 +133,8 @@ export class JobSlice {
             to: range.count,
           }) && finite;
       } else {
-        finite = this.#updateParameters(range, gradient.subarray(local, local + range.count), from, to, update) && finite;
+        finite =
+          this.#updateParameters(range, gradient.subarray(local, local + range.count), from, to, update) && finite;
       }
     }
     return { values: this.checksums(update.toBuffer), finite };

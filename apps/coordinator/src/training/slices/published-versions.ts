@@ -73,7 +73,8 @@ export class PublishedVersions {
   }
 
   close(): void {
-    for (const waiter of this.#waiters) waiter.reject(new VersionGoneError(`Job ${this.#jobId} does not run any more.`));
+    for (const waiter of this.#waiters)
+      waiter.reject(new VersionGoneError(`Job ${this.#jobId} does not run any more.`));
     this.#waiters.clear();
     for (const buffer of [...this.#readers.keys()]) this.overwrite(buffer);
   }

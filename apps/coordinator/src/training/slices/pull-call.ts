@@ -24,7 +24,11 @@ export async function servePull(slice: Slice, call: Call): Promise<void> {
     return fail(call, status.NOT_FOUND, `Job ${name?.jobId ?? '(none)'} does not run here.`);
   }
   if (layoutHash !== job.slice.job.layoutHash) {
-    return fail(call, status.FAILED_PRECONDITION, `The worker's layout of the parameters is not that of job ${name.jobId}.`);
+    return fail(
+      call,
+      status.FAILED_PRECONDITION,
+      `The worker's layout of the parameters is not that of job ${name.jobId}.`,
+    );
   }
   try {
     const version = await job.versions.when(name.lineage, name.version, gone.signal);

@@ -93,7 +93,10 @@ function checkHeader(slice: Slice, header: PushHeader): { job: JobOnSlice; key: 
   }
   const wire = job.slice.job.wire === 'bfloat16' ? WireType.BFLOAT16 : WireType.FLOAT32;
   if (header.wireType !== wire || header.blocks !== job.slice.blocks.length) {
-    throw refuse('layout_mismatch', `Job ${key.jobId} takes ${job.slice.blocks.length} blocks of ${job.slice.job.wire} here.`);
+    throw refuse(
+      'layout_mismatch',
+      `Job ${key.jobId} takes ${job.slice.blocks.length} blocks of ${job.slice.job.wire} here.`,
+    );
   }
   const { step } = job;
   const { version } = header;
@@ -162,7 +165,8 @@ export class Push {
   /** The end message is here: the contribution is whole on this slice, or never will be. */
   end(end: PushEnd): void {
     if (this.#collector.missing > 0) throw new Refusal('incomplete', `${this.#collector.missing} blocks are missing.`);
-    if (!isIntact(this.#header, end)) throw new Refusal('checksum_mismatch', 'The checksum of the header and totals is wrong.');
+    if (!isIntact(this.#header, end))
+      throw new Refusal('checksum_mismatch', 'The checksum of the header and totals is wrong.');
     const { sampleIdsSha256, ...totals } = end.totals!;
     const checksums = this.#collector.checksums;
     this.#slice.report({

@@ -2,7 +2,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Server } from '@grpc/grpc-js';
 import { serverCredentials, serverOptions } from '#proto/channel.js';
-import { ReducerService, type ReducerServer } from '#proto/generated/lockstep/v1/reducer.js';
+import { reducerService } from '#proto/block-codec.js';
+import type { ReducerServer } from '#proto/generated/lockstep/v1/reducer.js';
 import { tokenCheck } from '#proto/token-check.js';
 import type { SliceCommand, SliceOptions, SliceReport } from './messages.js';
 import { servePull } from './pull-call.js';
@@ -22,7 +23,7 @@ const service: ReducerServer = {
 };
 
 const server = new Server({ ...serverOptions(), interceptors: [tokenCheck(options.workerToken)] });
-server.addService(ReducerService, service);
+server.addService(reducerService, service);
 const tls = options.tls && {
   certificate: Buffer.from(options.tls.cert),
   privateKey: Buffer.from(options.tls.key),

@@ -41,7 +41,9 @@ export class SlicePool implements Slices {
     this.ports = ports;
     threads.forEach((thread, slice) => {
       thread.on('message', (report: SliceReport) => this.#take(slice, report));
-      thread.on('error', (error) => this.onCrash(new Error(`Slice ${slice} failed: ${error.message}`, { cause: error })));
+      thread.on('error', (error) =>
+        this.onCrash(new Error(`Slice ${slice} failed: ${error.message}`, { cause: error })),
+      );
       thread.on('exit', () => {
         if (!this.#stopping) this.onCrash(new Error(`Slice ${slice} ended.`));
       });
@@ -129,5 +131,7 @@ export class SlicePool implements Slices {
 async function listening(thread: Worker): Promise<number> {
   const [report] = (await once(thread, 'message')) as [SliceReport];
   if (report.type === 'listening') return report.port;
-  throw new Error(report.type === 'cannot-listen' ? report.problem : `A slice reported ${report.type} before it listened.`);
+  throw new Error(
+    report.type === 'cannot-listen' ? report.problem : `A slice reported ${report.type} before it listened.`,
+  );
 }

@@ -70,7 +70,8 @@ export class SimulatedSlices implements Slices {
       const pending = this.#pending.get(report.request)!;
       pending.values[slice] = report.values;
       pending.finite &&= report.finite;
-      if (Object.keys(pending.values).length === this.count) pending.resolve({ values: pending.values, finite: pending.finite });
+      if (Object.keys(pending.values).length === this.count)
+        pending.resolve({ values: pending.values, finite: pending.finite });
     } else if (report.type === 'failed') {
       this.#pending.get(report.request)!.reject(new Error(report.problem));
     } else if (report.type !== 'listening' && report.type !== 'cannot-listen') {

@@ -8,7 +8,7 @@ import { blockMessage } from '#proto/blocks.js';
 import { sealedEnd } from '#proto/contribution-seal.js';
 import type { NumericsClass, SessionResponse } from '#proto/generated/lockstep/v1/pool.js';
 import { type PushGradientRequest, type PushHeader, WireType } from '#proto/generated/lockstep/v1/reducer.js';
-import { fromWireKey, taskId, type TaskEntry, toWireKey } from '#proto/task-entry.js';
+import { fromWireKey, samplesOf, taskId, type TaskEntry, toWireKey } from '#proto/task-entry.js';
 import type { PoolWorker, WorkerRegistry } from '../../workers/worker-registry.js';
 import type { RunningJobs } from '../running-jobs.js';
 import type { PublishedVersion } from '../slices/messages.js';
@@ -77,7 +77,6 @@ export class SimulatedWorker {
     return moves;
   }
 
-  dump() { return { p: this.#preparing, c: this.#computing, u: this.#uploads.length, f: this.frozen, m: this.#member.state }; }
   get computes(): boolean {
     return this.#computing !== undefined && !this.frozen;
   }
@@ -106,8 +105,8 @@ export class SimulatedWorker {
     const { held, version } = this.#computing!;
     this.#computing = undefined;
     if (held.entry.key.kind === 'evaluate') {
-      const { samples } = held.entry;
-      const answer = { samples, lossSum: samples * 0.5, top1Hits: held.entry.first % (samples + 1), top5Hits: samples };
+      const samples = samplesOf(held.entry);
+      const answer = { samples, lossSum: samples * 0.5, top1Hits: 1, top5Hits: samples };
       this.#world.jobs.evaluated(held.entry.key, this.#member, answer);
       return;
     }
@@ -117,8 +116,10 @@ export class SimulatedWorker {
   #fetch(): void {
     const held = this.#world.queue.take();
     if (held === undefined) return;
-    if (this.#world.jobs.claim(held.entry.key, held.entry.attempt, this.#member)) this.#preparing = held;
-    else this.#world.queue.done(held.id);
+    if (this.#world.jobs.claim(held.entry.key, held.entry.attempt, this.#member)) {
+      this.#preparing = held;
+      this.#world.jobs.probed(held.entry.key.jobId, this.#member, 42);
+    } else this.#world.queue.done(held.id);
   }
 
   #begin(version: PublishedVersion): void {
@@ -130,7 +131,9 @@ export class SimulatedWorker {
   /** The version that an entry asks for, where all slices have it. */
   #versionFor(entry: TaskEntry): PublishedVersion | undefined {
     const versions = this.#world.slices.slices.map((slice) => slice.job(entry.key.jobId)?.versions.newest);
-    const there = versions.every((version) => version?.lineage === entry.key.lineage && version.version === entry.version);
+    const there = versions.every(
+      (version) => version?.lineage === entry.key.lineage && version.version === entry.version,
+    );
     return there ? versions[0] : undefined;
   }
 
@@ -143,14 +146,20 @@ export class SimulatedWorker {
       this.#preparing = undefined;
       if (message.$case === 'yieldTask') this.#world.jobs.release(key, this.#member, undefined);
     }
-    if (message.$case === 'cancelTask' && this.#computing !== undefined && taskId(this.#computing.held.entry.key) === name) {
+    if (
+      message.$case === 'cancelTask' &&
+      this.#computing !== undefined &&
+      taskId(this.#computing.held.entry.key) === name
+    ) {
       this.#computing = undefined;
     }
   }
 
   #upload(entry: TaskEntry, version: PublishedVersion, fault: Fault | undefined): void {
     const { slices, seed, trainCount } = this.#world;
-    const ids = sampleIds(seed, entry.epoch, trainCount, entry.first, entry.samples);
+    const ids = Uint32Array.from(
+      entry.shards.flatMap(({ first, samples }) => [...sampleIds(seed, entry.epoch, trainCount, first, samples)]),
+    );
     const hash = createHash('sha256').update(new Uint8Array(ids.buffer)).digest();
     if (fault === 'wrong samples') hash[0]! ^= 1;
     for (const slice of slices.slices) {
@@ -181,7 +190,7 @@ export class SimulatedWorker {
         messages.push({ message: { $case: 'block', value: block } });
       }
       const totals = {
-        samples: entry.samples,
+        samples: ids.length,
         sampleIdsSha256: new Uint8Array(hash),
         lossSum: ids.reduce((sum, id) => sum + id / 7, 0),
         top1Hits: 1,
@@ -190,7 +199,9 @@ export class SimulatedWorker {
       };
       messages.push({ message: { $case: 'end', value: sealedEnd(header, totals) } });
       if (fault === 'cut') messages.length = 2;
-      const call = Object.assign(new PassThrough({ objectMode: true, highWaterMark: 1 }), { getPeer: () => 'simulated' });
+      const call = Object.assign(new PassThrough({ objectMode: true, highWaterMark: 1 }), {
+        getPeer: () => 'simulated',
+      });
       call.on('error', () => undefined);
       void servePush(slice, call as never, () => undefined);
       this.#uploads.push({ call, messages });

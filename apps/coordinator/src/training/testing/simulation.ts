@@ -40,6 +40,8 @@ export interface Scenario {
   readonly workers: number;
   readonly slices: number;
   readonly wire: 'float32' | 'bfloat16';
+  /** Room for contributions in the slices. */
+  readonly stagingBytes: number;
   /** Share of turns in which something goes wrong. */
   readonly faultRate: number;
 }
@@ -93,7 +95,13 @@ class Simulation {
   #lineage = 0;
   #notFinite = new Set<number>();
   #workers: SimulatedWorker[] = [];
-  #coordinator!: { registry: WorkerRegistry; slices: SimulatedSlices; jobs: RunningJobs; trainer: Trainer; ledger: Ledger };
+  #coordinator!: {
+    registry: WorkerRegistry;
+    slices: SimulatedSlices;
+    jobs: RunningJobs;
+    trainer: Trainer;
+    ledger: Ledger;
+  };
   #ended: { outcome?: string; error?: Error } = {};
 
   constructor(scenario: Scenario, ledgerPath: string) {
@@ -111,7 +119,6 @@ class Simulation {
   async toEnd(): Promise<Outcome> {
     for (let count = 0; this.#ended.outcome === undefined; count += 1) {
       if (this.#ended.error !== undefined) throw this.#ended.error;
-      if (count > longestRun) { const b = (this.#coordinator.trainer.board as any).dump?.(); console.log(JSON.stringify(b), this.#queue, this.#workers.map((w) => (w as any).dump()), this.#coordinator.trainer.progress); }
       if (count > longestRun) throw new Error(`The job does not end: ${JSON.stringify(this.#scenario)}`);
       const faulty = count < faultyTurns && this.#random.uniform() < this.#scenario.faultRate;
       if (!(faulty && this.#misfortune())) this.#move(count >= faultyTurns);
@@ -140,9 +147,12 @@ class Simulation {
       workers: registry,
       checkpoints: this.#checkpoints,
       ledger,
+      probe: { checksum: null, keep: () => undefined },
+      stagingBytes: this.#scenario.stagingBytes,
       metrics: { append: () => undefined, truncateFrom: () => undefined, flush: () => undefined },
       log: pino({ level: 'silent' }),
       now: () => this.#now,
+      onOpened: () => undefined,
       onProgress: () => undefined,
     };
     const job = {
@@ -154,10 +164,11 @@ class Simulation {
       checkpointFolder: '',
       versions: {},
       classId: undefined,
+      rollback: false,
       numericsClass: 'simulated',
     };
     const trainer = new Trainer(job, services);
-    jobs.add(trainer, { specJson: '', layoutHash: '', datasetLocation: '', datasetHash: '' });
+    jobs.add(trainer, { specJson: '', layoutHash: '', datasetLocation: '', datasetHash: '', probeJson: '' });
     const current = { registry, slices, jobs, trainer, ledger };
     this.#coordinator = current;
     trainer.run(new AbortController().signal).then(

@@ -1,0 +1,107 @@
+// The commit of a step: all sums are in and finite; update into another buffer, ledger, and only then the new version.
+// A failure before the ledger's append has changed nothing. Refuses to know how contributions came.
+import { clipFactor } from '#model/optimizer.js';
+import { sumTree } from '#model/reduction.js';
+import { stepsPerEpoch } from '#model/sampler.js';
+import { learningRateAt } from '#model/schedule.js';
+import { versionChecksum } from '#proto/blocks.js';
+import { differencesOnReplay, type StepRecord } from './ledger-format.js';
+import { inBlockOrder } from './slices/block-order.js';
+import type { PublishedVersion } from './slices/messages.js';
+import type { StateBuffers } from './state-buffers.js';
+import type { CollectedStep } from './step-collector.js';
+import { idsOfShard, type StepPlan } from './step-plan.js';
+import {
+  messageOf,
+  TrainingFailedError,
+  type TrainingJob,
+  TrainingPausedError,
+  type TrainingServices,
+} from './training-job.js';
+
+const remedy = 'lower the learning rate, or clip the gradient (optimizer.clipNorm).';
+
+export interface CommittedStep {
+  readonly version: PublishedVersion;
+  readonly learningRate: number;
+  /** Norm of the whole gradient, before clipping. */
+  readonly gradientNorm: number;
+}
+
+export class Committer {
+  readonly #job: TrainingJob;
+  readonly #services: TrainingServices;
+  readonly #buffers: StateBuffers;
+  readonly #totalSteps: number;
+
+  constructor(job: TrainingJob, services: TrainingServices, buffers: StateBuffers, totalSteps: number) {
+    this.#job = job;
+    this.#services = services;
+    this.#buffers = buffers;
+    this.#totalSteps = totalSteps;
+  }
+
+  /** @throws TrainingPausedError where numbers are not finite or the ledger cannot be written; TrainingFailedError on another result than before */
+  async commit(from: PublishedVersion, plan: StepPlan, round: number, collected: CollectedStep): Promise<CommittedStep> {
+    const { slices } = this.#services;
+    const { id: jobId, lineage, spec, dataset } = this.#job;
+    const { optimizer, schedule, batchSize } = spec.training;
+    const sums = await slices.request({ type: 'summarise', jobId });
+    if (!sums.finite) throw new TrainingPausedError(`The summed gradient of step ${plan.step} is not finite; ${remedy}`);
+    const squaredNorm = sumTree(inBlockOrder(sums.values));
+    const perEpoch = stepsPerEpoch(dataset.trainCount, batchSize);
+    const learningRate = learningRateAt(schedule, plan.step, perEpoch, this.#totalSteps);
+    const buffer = await this.#buffers.spare(from.buffer);
+    const update = {
+      jobId,
+      fromBuffer: from.buffer,
+      toBuffer: buffer,
+      learningRate,
+      gradientScale: clipFactor(squaredNorm, optimizer.clipNorm),
+    };
+    const applied = await slices.request({ type: 'apply', update });
+    if (!applied.finite) throw new TrainingPausedError(`The update of step ${plan.step} is not finite; ${remedy}`);
+    const checksum = versionChecksum(inBlockOrder(applied.values));
+    this.#record({
+      kind: 'step',
+      step: plan.step,
+      version: plan.step + 1,
+      lineage,
+      round,
+      epoch: plan.epoch,
+      first: plan.first,
+      samples: plan.samples,
+      sampleIdsSha256: plan.sampleIdsSha256,
+      excluded: plan.excludedShards.flatMap((shard) => idsOfShard(spec.training, dataset.trainCount, plan, shard)),
+      excludedShards: [...plan.excludedShards],
+      tasks: collected.tasks,
+      refused: collected.refused,
+      loss: collected.loss,
+      learningRate,
+      parametersChecksum: checksum,
+      committedAt: new Date().toISOString(),
+    });
+    const version = { jobId, lineage, version: plan.step + 1, checksum, buffer };
+    return { version, learningRate, gradientNorm: Math.sqrt(squaredNorm) };
+  }
+
+  /** Appends to the ledger; where the step was committed before, a run since the checkpoint repeats it, to the bit. */
+  #record(record: StepRecord): void {
+    const { ledger } = this.#services;
+    const recorded = ledger.recordOf(record.step);
+    if (recorded === undefined) {
+      try {
+        return ledger.append(record);
+      } catch (error) {
+        const message = `The ledger cannot be written to: ${messageOf(error)} Nothing is lost; make room, then resume the job.`;
+        throw new TrainingPausedError(message, { cause: error });
+      }
+    }
+    const differing = differencesOnReplay(recorded, record);
+    if (differing.length === 0) return;
+    throw new TrainingFailedError(
+      `Step ${record.step}, run again after a restart, came to something else than the ledger says (${differing.join(', ')}). ` +
+        'Something that determines the bits has changed, such as the data or the device.',
+    );
+  }
+}

@@ -1,0 +1,143 @@
+// When a job's checkpoints are written, and what a restart begins with. Refuses to know their format (libs/model) and
+// the thread that writes them (checkpoints/).
+import { initialState } from '#model/parameters.js';
+import { stepsPerEpoch } from '#model/sampler.js';
+import { initialScheduleState } from '#model/schedule.js';
+import type { CheckpointOnDisk } from '../checkpoints/checkpoint-messages.js';
+import type { PublishedVersion } from './slices/messages.js';
+import type { StateBuffers } from './state-buffers.js';
+import {
+  messageOf,
+  type TrainingJob,
+  TrainingPausedError,
+  type TrainingProgress,
+  type TrainingServices,
+} from './training-job.js';
+
+export class JobCheckpoints {
+  readonly #job: TrainingJob;
+  readonly #services: TrainingServices;
+  readonly #buffers: StateBuffers;
+  readonly #progress: TrainingProgress;
+  /** The write under way; it never rejects. */
+  #writing: Promise<void> | undefined;
+  /** Why the last write came to nothing. */
+  #problem: Error | undefined;
+  #wanted = false;
+
+  constructor(job: TrainingJob, services: TrainingServices, buffers: StateBuffers, progress: TrainingProgress) {
+    this.#job = job;
+    this.#services = services;
+    this.#buffers = buffers;
+    this.#progress = progress;
+  }
+
+  /** Fills a buffer with the newest whole checkpoint, or with the initial state. Returns the version that it holds. */
+  async restore(buffer: number): Promise<number> {
+    const { layout, spec, checkpointFolder: folder } = this.#job;
+    const { checkpoints, log } = this.#services;
+    const into = this.#buffers.get(buffer);
+    const { checkpoint, problems } = await checkpoints.restore({ folder, layout, into });
+    for (const problem of problems) log.warn(problem);
+    if (checkpoint !== undefined) {
+      this.#note(checkpoint);
+      return checkpoint.manifest.step;
+    }
+    const initial = initialState(spec.model, layout, spec.training.seed);
+    into.parameters.set(initial.parameters);
+    into.momentum.fill(0);
+    into.statistics.set(initial.statistics);
+    return 0;
+  }
+
+  /** Asks for a checkpoint after the present step, whether or not one is due. */
+  want(): void {
+    this.#wanted = true;
+  }
+
+  /** Begins to write in the background when one is due. Throws TrainingPausedError when the one before failed. */
+  async beginIfDue(version: PublishedVersion): Promise<void> {
+    if (this.#problem !== undefined) throw this.#problem;
+    const { everySteps } = this.#job.spec.checkpoint;
+    const due = everySteps > 0 && version.version % everySteps === 0;
+    if (!due && !this.#wanted) return;
+    // At most one buffer is held by a checkpoint.
+    await this.#writing;
+    this.#wanted = false;
+    this.#writing = this.#write(version).catch((error: Error) => {
+      this.#problem = error;
+    });
+  }
+
+  /** Writes a version, unless the newest checkpoint is of it. @throws TrainingPausedError where it cannot */
+  async write(version: PublishedVersion): Promise<void> {
+    await this.#writing;
+    if (this.#progress.checkpoint?.step !== version.version) await this.#write(version);
+  }
+
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
+    await this.#writing;
+  }
+
+  async #write({ version, buffer }: PublishedVersion): Promise<void> {
+    const { spec, dataset, layout, id, checkpointFolder, versions, numericsClass } = this.#job;
+    const { checkpoints, ledger, metrics, log, onProgress } = this.#services;
+    const release = this.#buffers.hold(buffer);
+    try {
+      ledger.sync();
+      metrics.flush();
+      const { parameters, momentum, statistics } = this.#buffers.get(buffer);
+      const written = await checkpoints.write({
+        folder: checkpointFolder,
+        layout,
+        state: { parameters, momentum, statistics, scheduleState: initialScheduleState },
+        facts: {
+          jobId: id,
+          spec,
+          step: version,
+          epoch: version / stepsPerEpoch(dataset.trainCount, spec.training.batchSize),
+          datasetIndexHash: dataset.indexHash,
+          metrics: newestMetrics(this.#progress),
+          versions,
+          numericsClass,
+          createdAt: new Date().toISOString(),
+        },
+        keep: spec.checkpoint.keep,
+      });
+      this.#note(written);
+      ledger.forgetBefore(version);
+      log.info({ step: version, path: written.path }, `Checkpoint of step ${version}.`);
+      onProgress();
+    } catch (error) {
+      const message = `The checkpoint of step ${version} cannot be written: ${messageOf(error)} The one before is kept; nothing is lost. Make room, then resume the job.`;
+      throw new TrainingPausedError(message, { cause: error });
+    } finally {
+      release();
+    }
+  }
+
+  #note({ path, manifest }: CheckpointOnDisk): void {
+    const { step, parametersSha256, stateSha256, metrics } = manifest;
+    this.#progress.checkpoint = { step, path, parametersSha256, stateSha256 };
+    const evaluatedAt = metrics['test/step'];
+    if (this.#progress.test !== null || evaluatedAt === undefined) return;
+    const value = (name: string) => metrics[name] ?? Number.NaN;
+    this.#progress.test = {
+      step: evaluatedAt,
+      loss: value('test/loss'),
+      top1: value('test/top1'),
+      top5: value('test/top5'),
+    };
+  }
+}
+
+function newestMetrics({ loss, top1, test }: TrainingProgress): Record<string, number> {
+  return {
+    ...(loss === null ? {} : { 'train/loss': loss }),
+    ...(top1 === null ? {} : { 'train/top1': top1 }),
+    ...(test === null
+      ? {}
+      : { 'test/loss': test.loss, 'test/top1': test.top1, 'test/top5': test.top5, 'test/step': test.step }),
+  };
+}

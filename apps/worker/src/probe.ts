@@ -1,0 +1,83 @@
+// Shows the coordinator that this worker computes the bits that its numerics class promises: before its first contribution
+// to a job it computes the job's probe (task 0 of step 0 with the initial parameters) and reports the checksum.
+// Refuses to know what a right checksum is.
+import { initialState } from '#model/parameters.js';
+import { blockMessage, blockTable, versionChecksum } from '#proto/blocks.js';
+import { unaryCall } from '#proto/calls.js';
+import { Outcome, type ReportProbeResponse } from '#proto/generated/lockstep/v1/pool.js';
+import type { TaskEntry } from '#proto/task-entry.js';
+import type { Compute } from './compute-client.js';
+import type { JobContext } from './job-contexts.js';
+import type { PoolCaller } from './pool-caller.js';
+import { SharedBuffers } from './shared-buffers.js';
+import { prepareInput } from './task-input.js';
+import { TaskFailure } from './withdrawal.js';
+
+const reportDeadlineMs = 10_000;
+
+export interface ProbeServices {
+  readonly workerId: string;
+  readonly pool: PoolCaller;
+  readonly compute: Compute;
+}
+
+export class Probes {
+  readonly #services: ProbeServices;
+  readonly #passed = new Set<string>();
+  readonly #inputs = new SharedBuffers(1);
+  #count = 0;
+
+  constructor(services: ProbeServices) {
+    this.#services = services;
+  }
+
+  /**
+   * Resolves once this worker may contribute to the job; computes at most once per job. To be called while the compute
+   * slot is free. Rejects with TaskFailure when the coordinator does not admit it.
+   */
+  async pass(job: JobContext, signal: AbortSignal): Promise<void> {
+    if (job.probe === undefined || this.#passed.has(job.jobId)) return;
+    const checksum = await this.#compute(job, job.probe, signal);
+    const { pool, workerId } = this.#services;
+    const site = { call: 'Pool.ReportProbe', peer: pool.address, task: `job ${job.jobId}` };
+    const limits = { deadlineMs: reportDeadlineMs, signal };
+    const answer = await unaryCall<ReportProbeResponse>(site, limits, (options, done) =>
+      pool.client.reportProbe({ workerId, jobId: job.jobId, checksum }, pool.metadata, options, done),
+    );
+    if (answer.outcome !== Outcome.ACCEPTED) throw new TaskFailure('failed', answer.detail);
+    this.#passed.add(job.jobId);
+  }
+
+  async #compute(job: JobContext, probe: TaskEntry, signal: AbortSignal): Promise<number> {
+    const { spec, layout } = job;
+    const { precision, labelSmoothing, wire, seed } = spec.training;
+    const images = await prepareInput(probe, job, this.#inputs, signal);
+    try {
+      const { parameters, statistics } = initialState(spec.model, layout, seed);
+      const gradient =
+        wire === 'bfloat16'
+          ? new Uint16Array(new SharedArrayBuffer(2 * layout.parameterCount))
+          : new Float32Array(new SharedArrayBuffer(4 * layout.parameterCount));
+      const batchStatistics = new Float32Array(new SharedArrayBuffer(4 * layout.statisticCount));
+      this.#count += 1;
+      await this.#services.compute.train(
+        {
+          job: { jobId: job.jobId, model: spec.model, precision, labelSmoothing },
+          parameters: { key: `probe ${this.#count} of ${job.jobId}`, parameters, statistics },
+          input: images.input,
+          miniBatchSamples: probe.miniBatchSamples,
+          gradient,
+          statistics: batchStatistics,
+          notifyElements: layout.parameterCount + 1,
+        },
+        signal,
+        () => undefined,
+      );
+      const regions = { parameters: gradient, statistics: batchStatistics };
+      const table = blockTable(layout.parameterCount, layout.statisticCount);
+      return versionChecksum(table.map((range) => blockMessage(regions[range.region], range).checksum));
+    } finally {
+      images.release();
+    }
+  }
+}

@@ -1,0 +1,77 @@
+// `npm run bench`: runs the benchmarks, all or those that are named, and puts the machine under what they print.
+// Refuses to measure anything. Each benchmark is a program beside this one whose standard output is its answer.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { loadOfOthers, machineLine } from './machine.js';
+import { keepResult } from './results.js';
+import { progress } from './table.js';
+
+const benchmarks: Readonly<Record<string, string>> = {
+  engine: 'one process that computes tasks: images/s by network and precision (1 minute)',
+  wire: 'parameters and gradients of ResNet-152 between two processes over loopback (1 minute)',
+  coordination: 'the whole system on ResNet-20: what a step takes beyond computing (3 minutes)',
+  demo: '`npm run demo` from set-up to test accuracy (4 minutes)',
+};
+
+const help = `Usage: npm run bench -- [NAME …] [--write] [--list]
+
+${Object.entries(benchmarks)
+  .map(([name, what]) => `  ${name.padEnd(14)}${what}`)
+  .join('\n')}
+
+Without a NAME all run, one after the other. --write keeps what they found in docs/results.md and README.md.
+Where LOCKSTEP_PARITY_PYTHON names a Python that has PyTorch, coordination measures PyTorch's DDP beside Lockstep.`;
+
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  let options;
+  try {
+    options = parseArgs({
+      allowPositionals: true,
+      options: { write: { type: 'boolean' }, list: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    });
+  } catch (error) {
+    progress(`${(error as Error).message}\n\n${help}`);
+    return 2;
+  }
+  const { values, positionals } = options;
+  const unknown = positionals.filter((name) => !Object.hasOwn(benchmarks, name));
+  if (unknown.length > 0) {
+    progress(`There is no benchmark ${unknown.join(', ')}.\n\n${help}`);
+    return 2;
+  }
+  if (values.list === true || values.help === true) {
+    console.log(help);
+    return 0;
+  }
+  const failed: string[] = [];
+  // Before anything is kept, which would change the working tree.
+  const machine = machineLine();
+  for (const name of positionals.length > 0 ? positionals : Object.keys(benchmarks)) {
+    const found = await run(name, machine);
+    if (found === undefined) failed.push(name);
+    else if (values.write === true) await keepResult(name, found);
+  }
+  if (failed.length > 0) progress(`Failed: ${failed.join(', ')}.`);
+  return failed.length === 0 ? 0 : 1;
+}
+
+/** What the benchmark found, as Markdown; undefined when it failed. */
+async function run(name: string, machine: string): Promise<string | undefined> {
+  const load = await loadOfOthers();
+  progress(`${name}: ${benchmarks[name]}`);
+  const child = spawn(process.execPath, [fileURLToPath(new URL(`${name}.js`, import.meta.url))], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+  const [code] = (await once(child, 'close')) as [number | null];
+  if (code !== 0 || text === '') return undefined;
+  const others = `${(100 * load).toFixed(0)} % of it was in use by others before`;
+  const found = `${text.trim()}\n\n${machine}; ${others}.\n`;
+  console.log(found);
+  return found;
+}

@@ -1,0 +1,26 @@
+// Runs the plain in-process loop with the TensorFlow settings of a worker: the reference for the bits of a system.
+// Refuses to run it in the test's own process, whose TensorFlow was loaded with other settings, or not at all.
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { loadConfig } from '../../apps/coordinator/src/config.js';
+import { findCifar10 } from '../../apps/coordinator/src/setup/cifar10.js';
+import { tensorflowEnvironment } from '../../apps/worker/src/config.js';
+import { distribution } from './system.js';
+
+export interface PlainOutcome {
+  readonly steps: number;
+  readonly parametersSha256: string;
+  readonly stateSha256: string;
+  readonly evaluation?: { readonly loss: number; readonly top1: number; readonly samples: number };
+}
+
+/** Trains by `spec` from start to end. */
+export async function trainPlainly(spec: object): Promise<PlainOutcome> {
+  const location = (await findCifar10(loadConfig(process.env).cacheDir)) ?? '';
+  const script = join(distribution, 'test/support/in-process.js');
+  const { stdout } = await promisify(execFile)(process.execPath, [script, JSON.stringify(spec), location], {
+    env: { ...process.env, ...tensorflowEnvironment(1) },
+  });
+  return JSON.parse(stdout.trim().split('\n').at(-1)!) as PlainOutcome;
+}

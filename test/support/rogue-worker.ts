@@ -1,0 +1,244 @@
+// A worker of the right numerics class that computes true gradients with the real worker's parts, and spoils chosen pushes.
+// Lives in the test's process, so that tests decide when it misbehaves. Refuses to know what the coordinator should answer.
+import { pathToFileURL } from 'node:url';
+import { join } from 'node:path';
+import type { CallOptions, ClientWritableStream, Metadata } from '@grpc/grpc-js';
+import { pino } from 'pino';
+import { clientCredentials } from '#proto/channel.js';
+import { Outcome } from '#proto/generated/lockstep/v1/pool.js';
+import type { PushGradientRequest, PushGradientResponse, PushHeader } from '#proto/generated/lockstep/v1/reducer.js';
+import { fromWireKey, taskName } from '#proto/task-entry.js';
+import { ComputeClient } from '../../apps/worker/src/compute-client.js';
+import { kernelFlags, tensorflowEnvironment } from '../../apps/worker/src/config.js';
+import { JobContexts } from '../../apps/worker/src/job-contexts.js';
+import { numericsClassOf } from '../../apps/worker/src/numerics-class.js';
+import { ParameterCache } from '../../apps/worker/src/parameters.js';
+import { Pipeline } from '../../apps/worker/src/pipeline.js';
+import { openPool, type PoolCaller, Slices } from '../../apps/worker/src/pool-caller.js';
+import { TaskQueue } from '../../apps/worker/src/queue.js';
+import { register } from '../../apps/worker/src/register.js';
+import { Session } from '../../apps/worker/src/session.js';
+import { type PreparedTask, TaskStages } from '../../apps/worker/src/task-stages.js';
+import { type Misdeed, spoilerFor } from './misdeeds.js';
+
+export interface RogueOptions {
+  /** host:port of the coordinator's control port. */
+  readonly coordinator: string;
+  readonly redisUrl: string;
+  /** Compiled tree, for the compute thread. */
+  readonly distribution: string;
+  readonly name: string;
+}
+
+/** What became of one push. */
+export interface RogueAnswer {
+  readonly misdeed: Misdeed;
+  readonly task: string;
+  /** Such as `DUPLICATE`, or the error that ended the call. */
+  readonly outcome: string;
+  readonly detail: string;
+}
+
+type Done = (error: Error | null, response?: PushGradientResponse) => void;
+type Push = ClientWritableStream<PushGradientRequest>;
+
+export class RogueWorker {
+  readonly answers: RogueAnswer[] = [];
+  readonly #pool: PoolCaller;
+  readonly #slices: Slices;
+  readonly #session: Session;
+  readonly #queue: TaskQueue;
+  readonly #pipeline: Pipeline<PreparedTask>;
+  readonly #compute: ComputeClient;
+  readonly #parameters: ParameterCache;
+  readonly #jobs: JobContexts;
+  readonly #wakers = new Set<() => void>();
+  readonly #misdeeds: Misdeed[] = [];
+  #late: (() => void)[] = [];
+  #lateAllowed = false;
+
+  /** Joins the pool; takes tasks at once, and is honest until told otherwise. */
+  static async join(options: RogueOptions): Promise<RogueWorker> {
+    Object.assign(process.env, tensorflowEnvironment(1));
+    const script = pathToFileURL(join(options.distribution, 'apps/worker/src/compute-thread.js'));
+    const { client, facts } = await ComputeClient.start(script);
+    const pool = openPool(options.coordinator, { credentials: clientCredentials(), token: undefined });
+    const introduction = {
+      protocolVersion: 1,
+      lockstepVersion: 'test',
+      name: options.name,
+      numericsClass: numericsClassOf(facts, kernelFlags, 1),
+      memoryBytes: 2 ** 32,
+      pid: process.pid,
+    };
+    const log = pino({ level: 'silent' });
+    const registration = await register(pool, introduction, log, new AbortController().signal);
+    return new RogueWorker(options, pool, client, registration);
+  }
+
+  private constructor(
+    options: RogueOptions,
+    pool: PoolCaller,
+    compute: ComputeClient,
+    registration: Awaited<ReturnType<typeof register>>,
+  ) {
+    const log = pino({ level: 'silent' });
+    const access = { credentials: clientCredentials(), token: undefined };
+    this.#pool = pool;
+    this.#compute = compute;
+    this.#slices = new Slices(registration.reducerAddresses, access);
+    this.#parameters = new ParameterCache(this.#slices);
+    this.#jobs = new JobContexts(pool);
+    const stages = new TaskStages({
+      workerId: registration.workerId,
+      pool,
+      slices: this.#spoiling(this.#slices),
+      jobs: this.#jobs,
+      parameters: this.#parameters,
+      compute,
+      log,
+      release: (task, reason, detail) => this.#session.release(task, reason, detail),
+    });
+    this.#pipeline = new Pipeline(stages);
+    this.#session = new Session(pool, registration.workerId, registration.heartbeatIntervalMs, {
+      vitals: () => ({
+        progress: compute.progress,
+        computing: this.#pipeline.computing?.key,
+        residentBytes: 0,
+        tensors: compute.tensors,
+      }),
+      onCancel: (id) => this.#pipeline.cancel(id),
+      onYield: (id) => this.#pipeline.yield(id),
+      onDrain: () => undefined,
+      onEndJob: (jobId) => {
+        this.#parameters.endJob(jobId);
+        this.#jobs.endJob(jobId);
+        compute.endJob(jobId);
+      },
+    });
+    this.#queue = new TaskQueue({
+      redisUrl: options.redisUrl,
+      name: registration.queueName,
+      prefix: registration.queuePrefix,
+      log,
+      handle: async (task) => {
+        if (await this.#session.claim(task)) await this.#pipeline.run(task);
+      },
+    });
+  }
+
+  /** Spoils its next pushes in this way, one after the other, after those that were ordered before. */
+  commit(misdeed: Misdeed, times = 1): void {
+    for (let time = 0; time < times; time += 1) this.#misdeeds.push(misdeed);
+  }
+
+  /** Lets go of the ends that `late` holds back, and of those that still come. */
+  deliverLate(): void {
+    this.#lateAllowed = true;
+    for (const deliver of this.#late.splice(0)) deliver();
+  }
+
+  /** Resolves with the answers to pushes of this kind when there are `count` of them. */
+  async answersTo(misdeed: Misdeed, count = 1, withinMs = 30_000): Promise<readonly RogueAnswer[]> {
+    const deadline = AbortSignal.timeout(withinMs);
+    for (;;) {
+      const answers = this.answers.filter((answer) => answer.misdeed === misdeed);
+      if (answers.length >= count) return answers;
+      if (deadline.aborted) {
+        throw new Error(`no ${count} answers to "${misdeed}" came: ${JSON.stringify(this.answers)}`);
+      }
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          this.#wakers.delete(wake);
+          deadline.removeEventListener('abort', wake);
+          resolve();
+        };
+        this.#wakers.add(wake);
+        deadline.addEventListener('abort', wake);
+      });
+    }
+  }
+
+  /** Leaves the pool at once, whatever it holds. */
+  async leave(): Promise<void> {
+    this.#queue.pause();
+    this.deliverLate();
+    this.#pipeline.withdrawAll(undefined);
+    await this.#session.close(200);
+    this.#parameters.close();
+    await this.#queue.stop(500);
+    this.#jobs.close();
+    this.#slices.close();
+    this.#pool.close();
+    await this.#compute.stop(2_000);
+  }
+
+  /** The slices with a client that spoils. */
+  #spoiling(slices: Slices): Slices {
+    // Each slice must hear of the same misdeed: the first that opens a push of a task decides for all.
+    const chosen = new Map<string, Misdeed>();
+    const callers = slices.callers.map((caller) => ({
+      ...caller,
+      client: {
+        pushGradient: (metadata: Metadata, options: CallOptions, done: Done) =>
+          this.#spoiledPush(chosen, (answer) => caller.client.pushGradient(metadata, options, answer), done),
+        pullParameters: caller.client.pullParameters.bind(caller.client),
+      },
+    }));
+    return { callers, count: slices.count, close: () => slices.close() } as unknown as Slices;
+  }
+
+  #spoiledPush(chosen: Map<string, Misdeed>, open: (done: Done) => Push, done: Done): Push {
+    let misdeed: Misdeed = 'honest';
+    let task = '';
+    const note: Done = (error, response) => {
+      const outcome = error === null ? (Outcome[response!.outcome] ?? '') : error.message;
+      this.answers.push({ misdeed, task, outcome, detail: response?.detail ?? '' });
+      for (const wake of this.#wakers) wake();
+    };
+    const first = open((error, response) => {
+      note(error, response);
+      done(error, response);
+    });
+    let second: Push | undefined;
+    let spoil = spoilerFor('honest');
+    const begin = (header: PushHeader): void => {
+      task = taskName(fromWireKey(header.key)!);
+      const name = `${task} ${header.attempt}`;
+      misdeed = chosen.get(name) ?? this.#misdeeds.shift() ?? 'honest';
+      chosen.set(name, misdeed);
+      spoil = spoilerFor(misdeed);
+      if (misdeed === 'twice') second = open(note);
+    };
+    const send = (request: PushGradientRequest, sent: () => void): void => {
+      const messages = spoil(request);
+      if (messages.length === 0) return void setImmediate(sent);
+      for (const message of messages) {
+        second?.write(message);
+        first.write(message, sent);
+      }
+    };
+    const spoiled = {
+      write: (request: PushGradientRequest, sent: () => void): boolean => {
+        const { message } = request;
+        if (message?.$case === 'header') begin(message.value);
+        if (message?.$case === 'end' && misdeed === 'late' && !this.#lateAllowed) {
+          this.#late.push(() => send(request, sent));
+          for (const wake of this.#wakers) wake();
+        } else send(request, sent);
+        return true;
+      },
+      end: () => {
+        second?.end();
+        first.end();
+      },
+      cancel: () => {
+        second?.cancel();
+        first.cancel();
+      },
+      on: first.on.bind(first),
+      off: first.off.bind(first),
+    };
+    return spoiled as unknown as Push;
+  }
+}
