@@ -172,12 +172,18 @@ const scheduleShapes = {
       5,
     ),
     threshold: described(
-      z.number('must be a number from 0 to below 1').min(0, 'must be a number from 0 to below 1').lt(1, 'must be a number from 0 to below 1'),
+      z
+        .number('must be a number from 0 to below 1')
+        .min(0, 'must be a number from 0 to below 1')
+        .lt(1, 'must be a number from 0 to below 1'),
       'Share of the best value by which an evaluation must be lower to count as better.',
       0.001,
     ),
     gamma: described(
-      z.number('must be a number above 0 and below 1').gt(0, 'must be a number above 0 and below 1').lt(1, 'must be a number above 0 and below 1'),
+      z
+        .number('must be a number above 0 and below 1')
+        .gt(0, 'must be a number above 0 and below 1')
+        .lt(1, 'must be a number above 0 and below 1'),
       'What the rate is multiplied by on a plateau.',
       0.1,
     ),

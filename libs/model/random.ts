@@ -161,7 +161,7 @@ export function naturalLog(x: number): number {
   const highWord = wordView[1]!;
   let exponent = ((highWord >>> 20) & 0x7ff) - 1023;
   wordView[1] = (highWord & 0xfffff) | 0x3ff00000;
-  let mantissa = doubleView[0]!;
+  let mantissa = doubleView[0];
   if (mantissa > Math.SQRT2) {
     mantissa /= 2;
     exponent += 1;

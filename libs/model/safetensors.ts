@@ -8,7 +8,7 @@ import { bytesOf, writeFileDurably } from './durable-files.js';
 export interface TensorSource {
   readonly name: string;
   readonly shape: readonly number[];
-  values(): Float32Array;
+  readonly values: () => Float32Array;
 }
 
 /** A tensor read from a file: a view into the file's bytes. */

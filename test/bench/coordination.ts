@@ -56,9 +56,13 @@ async function pytorch(precision: Precision): Promise<Row | undefined> {
   if (python === undefined || python === '') return undefined;
   // Compiled files lie under dist/, the script beside the sources.
   const script = fileURLToPath(new URL('../../../test/bench/pytorch_ddp.py', import.meta.url));
-  const child = spawn(python, [script, '--precision', precision, '--steps', String(steps - warmUp), '--warm-up', String(warmUp)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    python,
+    [script, '--precision', precision, '--steps', String(steps - warmUp), '--warm-up', String(warmUp)],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
   const [code] = (await once(child, 'close')) as [number | null];

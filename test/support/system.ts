@@ -1,7 +1,6 @@
 // A whole system for as long as a test or a file of tests lasts: started, stopped when they are over, its last words shown
 // when they fail. Refuses to know how a system is made (test-system.ts), so that benchmarks can have one without vitest.
-import { afterAll, afterEach, onTestFinished } from 'vitest';
-import { getCurrentTest } from 'vitest/suite';
+import { afterAll, afterEach, onTestFinished, TestRunner } from 'vitest';
 import { type SystemOptions, TestSystem } from './test-system.js';
 
 export { cliEntry, distribution, TestSystem } from './test-system.js';
@@ -28,7 +27,7 @@ afterEach(({ task }) => {
 export async function startSystem(options: SystemOptions = {}): Promise<TestSystem> {
   const system = await TestSystem.prepare(options);
   started.add(system);
-  if (getCurrentTest() !== undefined) onTestFinished(() => system.stop(), 60_000);
+  if (TestRunner.getCurrentTest() !== undefined) onTestFinished(() => system.stop(), 60_000);
   try {
     await system.start();
   } catch (error) {

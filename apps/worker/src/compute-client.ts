@@ -140,7 +140,7 @@ export class ComputeClient implements Compute {
         signal,
         onFinal,
         resolve: (totals) => (done(), resolve(totals)),
-        reject: (error) => (done(), reject(error as Error)),
+        reject: (error) => (done(), reject(error)),
       };
       signal.addEventListener('abort', onAbort, { once: true });
       this.#post(message(id));

@@ -4,7 +4,7 @@
 /** A piece of shared memory on loan. `release` is idempotent; after it nobody may touch `buffer`. */
 export interface SharedLoan {
   readonly buffer: SharedArrayBuffer;
-  release(): void;
+  readonly release: () => void;
 }
 
 interface Waiter {

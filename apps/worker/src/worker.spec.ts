@@ -207,7 +207,14 @@ describe('PoolWorker', () => {
     await joined();
     coordinator.publish(jobId, 0, 0, state);
     const key = { jobId, lineage: 0, step: 0, round: 0, task: 0, kind: 'evaluate' as const };
-    await tasks.deliver({ key, attempt: 1, version: 0, epoch: 0, shards: [{ first: 8, samples: 10 }], miniBatchSamples: 10 });
+    await tasks.deliver({
+      key,
+      attempt: 1,
+      version: 0,
+      epoch: 0,
+      shards: [{ first: 8, samples: 10 }],
+      miniBatchSamples: 10,
+    });
     await coordinator.until(() => coordinator.evaluations.length === 1);
     const [answer] = coordinator.evaluations;
     expect(answer).toMatchObject({ workerId: 'w1', samples: 10, key: toWireKey(key) });
@@ -279,7 +286,13 @@ describe('PoolWorker', () => {
 
   it('hands a task back when its layout is not the coordinator’s', async () => {
     await begin({
-      job: { specJson: JSON.stringify(spec), layoutHash: 'x', datasetLocation: '', datasetHash: dataset.indexHash, probeJson: '' },
+      job: {
+        specJson: JSON.stringify(spec),
+        layoutHash: 'x',
+        datasetLocation: '',
+        datasetHash: dataset.indexHash,
+        probeJson: '',
+      },
     });
     startWorker();
     await joined();

@@ -69,8 +69,8 @@ export class Api {
   }
 
   /** Answers with what the coordinator made of it, as far as it says so. */
-  async act(id: string, action: JobAction): Promise<unknown> {
-    return this.call('POST', `/jobs/${encodeURIComponent(id)}/${action}`);
+  async act(id: string, action: JobAction, { repin = false } = {}): Promise<unknown> {
+    return this.call('POST', `/jobs/${encodeURIComponent(id)}/${action}${repin ? '?repin=true' : ''}`);
   }
 
   async audit(id: string): Promise<AuditReport> {

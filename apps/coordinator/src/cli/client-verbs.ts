@@ -76,9 +76,16 @@ export function registerClientVerbs(program: Command, environment: NodeJS.Proces
     ['cancel', 'end a job for good'],
   ] as const;
   for (const [action, description] of actions) {
-    verb(`${action} <id>`, description)
+    const command = verb(`${action} <id>`, description);
+    if (action === 'resume') {
+      command.option(
+        '--repin',
+        'pin it anew, to the numerics class with most workers; bits change from the checkpoint on',
+      );
+    }
+    command
       .addHelpText('after', example(`lockstep ${action} ID`))
-      .action(async (id: string, options: ClientOptions) => {
+      .action(async (id: string, options: ClientOptions & { readonly repin?: boolean }) => {
         const { act } = await import('./commands/jobs.js');
         finish(await act(await api(options), id, action, options));
       });

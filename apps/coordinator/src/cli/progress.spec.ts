@@ -26,7 +26,7 @@ describe('progressLine', () => {
       '████████████████░░░░░░░░  66 %  step 782/1,173  epoch 3/3  loss 0.812  accuracy 71.3 %  946 images/s  1 min 12 s left',
     );
     for (let width = 10; width < 140; width += 1) {
-      expect([...progressLine(job, width)].length, `width ${width}`).toBeLessThanOrEqual(width);
+      expect(Array.from(progressLine(job, width)).length, `width ${width}`).toBeLessThanOrEqual(width);
     }
     expect(progressLine(job, 79)).toBe(
       '████████░░░░░  66 %  loss 0.812  accuracy 71.3 %  946 images/s  1 min 12 s left',

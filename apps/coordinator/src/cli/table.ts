@@ -13,11 +13,11 @@ const GAP = '  ';
 
 /** Characters that a terminal shows. Wide glyphs (CJK, emoji) do occur in names; they count as one, which only misaligns a row. */
 function lengthOf(text: string): number {
-  return [...text].length;
+  return Array.from(text).length;
 }
 
 function cut(text: string, width: number): string {
-  const characters = [...text];
+  const characters = Array.from(text);
   return characters.length <= width ? text : `${characters.slice(0, Math.max(0, width - 1)).join('')}…`;
 }
 

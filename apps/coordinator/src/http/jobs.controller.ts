@@ -6,8 +6,8 @@ import type { Request, Response } from 'express';
 import { JOBS_PORT } from '../jobs/ports.js';
 import type { JobsPort, JobView } from '../jobs/ports.js';
 import { Operation, reference } from './operation.js';
-import { idempotencyKey, jsonBody, listQuery } from './requests.js';
-import type { ListQuery } from './requests.js';
+import { idempotencyKey, jsonBody, listQuery, resumeQuery } from './requests.js';
+import type { ListQuery, ResumeQuery } from './requests.js';
 
 @ApiTags('jobs')
 @Controller('api/v1/jobs')
@@ -85,10 +85,10 @@ export class JobsController {
     summary: 'Go on with a paused job',
     access: 'operator',
     answers: { 202: { description: 'Will be done', body: 'Job' } },
-    problems: ['not-found', 'conflict'],
+    problems: ['invalid-request', 'not-found', 'conflict'],
   })
-  resume(@Param('id') id: string): Promise<JobView> {
-    return this.jobs.act(id, 'resume');
+  resume(@Param('id') id: string, @Query({ schema: resumeQuery }) { repin }: ResumeQuery): Promise<JobView> {
+    return this.jobs.act(id, 'resume', { repin: repin === 'true' });
   }
 
   @Post(':id/cancel')

@@ -69,7 +69,7 @@ describe('POST /jobs', () => {
       413,
     ],
   ])('refuses %s', async (_name, init, status) => {
-    const response = await app.request('/api/v1/jobs', { method: 'POST', ...init } as RequestInit);
+    const response = await app.request('/api/v1/jobs', { method: 'POST', ...init });
     expect(response.status).toBe(status);
     expect(response.headers.get('content-type')).toMatch(/^application\/problem\+json/);
     expect(components.Problem.parse(await response.json()).status).toBe(status);

@@ -38,6 +38,17 @@ export const ledgerQuery = z.strictObject({
 });
 export type LedgerQuery = z.infer<typeof ledgerQuery>;
 
+export const resumeQuery = z.strictObject({
+  repin: z
+    .enum(['true', 'false'], { error: 'must be true or false' })
+    .default('false')
+    .meta({
+      description:
+        'true: pin the job anew, to the numerics class with most workers; what was committed since the checkpoint is taken back',
+    }),
+});
+export type ResumeQuery = z.infer<typeof resumeQuery>;
+
 /** Checks each parameter that carries a schema; answers 400 with an error per parameter. */
 export function requestValidation(): StandardSchemaValidationPipe {
   return new StandardSchemaValidationPipe({

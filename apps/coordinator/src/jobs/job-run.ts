@@ -77,7 +77,10 @@ export class JobRun {
     const { workers } = this.#services;
     if (workers.connected(classId).length === 0) {
       const others = workers.connected().length;
-      const repin = others > 0 ? `; ${others} of other classes are: pause it, then \`lockstep resume ${trainer.job.id} --repin\`` : '';
+      const repin =
+        others > 0
+          ? `; ${others} of other classes are: pause it, then \`lockstep resume ${trainer.job.id} --repin\``
+          : '';
       return `No worker of its numerics class (${numericsClass}) is connected${repin}. Start one with \`lockstep worker\`.`;
     }
     return trainer.board.queueProblem ?? null;

@@ -28,7 +28,12 @@ export interface JobServiceOptions {
 }
 
 /** The next class is the one with most workers then; what another one committed since the checkpoint is taken back. */
-const unpinned = { classId: null, numericsClass: null, probeChecksum: null, rollback: true } satisfies Partial<JobRecord>;
+const unpinned = {
+  classId: null,
+  numericsClass: null,
+  probeChecksum: null,
+  rollback: true,
+} satisfies Partial<JobRecord>;
 
 interface Job {
   record: JobRecord;

@@ -63,9 +63,15 @@ export function createPoolService(options: PoolServiceOptions): PoolServer {
       if (worker === undefined) return refuse(answer, status.INVALID_ARGUMENT, 'The report names no known worker.');
       const outcome = jobs.probed(jobId, worker, checksum);
       if (outcome === 'not_admitted') {
-        log.error({ job: jobId, worker: worker.name, checksum }, `Worker ${worker.name} does not compute the same bits as the job's first worker; it is sent away.`);
+        log.error(
+          { job: jobId, worker: worker.name, checksum },
+          `Worker ${worker.name} does not compute the same bits as the job's first worker; it is sent away.`,
+        );
       }
-      const detail = outcome === 'accepted' ? '' : `Job ${jobId} does not take this worker: its result for the probe differs (${outcome}).`;
+      const detail =
+        outcome === 'accepted'
+          ? ''
+          : `Job ${jobId} does not take this worker: its result for the probe differs (${outcome}).`;
       answer(null, { outcome: toWireOutcome(outcome), detail });
     },
 

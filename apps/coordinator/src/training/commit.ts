@@ -42,12 +42,18 @@ export class Committer {
   }
 
   /** @throws TrainingPausedError where numbers are not finite or the ledger cannot be written; TrainingFailedError on another result than before */
-  async commit(from: PublishedVersion, plan: StepPlan, round: number, collected: CollectedStep): Promise<CommittedStep> {
+  async commit(
+    from: PublishedVersion,
+    plan: StepPlan,
+    round: number,
+    collected: CollectedStep,
+  ): Promise<CommittedStep> {
     const { slices } = this.#services;
     const { id: jobId, lineage, spec, dataset } = this.#job;
     const { optimizer, schedule, batchSize } = spec.training;
     const sums = await slices.request({ type: 'summarise', jobId });
-    if (!sums.finite) throw new TrainingPausedError(`The summed gradient of step ${plan.step} is not finite; ${remedy}`);
+    if (!sums.finite)
+      throw new TrainingPausedError(`The summed gradient of step ${plan.step} is not finite; ${remedy}`);
     const squaredNorm = sumTree(inBlockOrder(sums.values));
     const perEpoch = stepsPerEpoch(dataset.trainCount, batchSize);
     const learningRate = learningRateAt(schedule, plan.step, perEpoch, this.#totalSteps);

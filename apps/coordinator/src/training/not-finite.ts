@@ -17,7 +17,12 @@ export class NotFiniteTasks {
   /** A plan that computes the shards of these tasks singly. */
   planSingly(plan: StepPlan, tasks: readonly NotFiniteTask[]): StepPlan {
     const { training } = this.#job.spec;
-    return planShardsSingly(training, this.#job.dataset.trainCount, plan, tasks.map(({ task }) => task));
+    return planShardsSingly(
+      training,
+      this.#job.dataset.trainCount,
+      plan,
+      tasks.map(({ task }) => task),
+    );
   }
 
   /**

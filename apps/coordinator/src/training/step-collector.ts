@@ -1,7 +1,7 @@
 // Takes the contributions of one training step: admits, refuses, picks the winners, and knows when all are in.
 // Refuses to know the optimizer and the queue's entries.
 import { TreeAccumulator } from '#model/reduction.js';
-import { taskId, taskName } from '#proto/task-entry.js';
+import { taskName } from '#proto/task-entry.js';
 import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 import type { Admissions } from './admissions.js';
 import { type Contribution, Contributions } from './contributions.js';
@@ -17,6 +17,8 @@ import { TrainingPausedError } from './training-job.js';
 const notFiniteRetries = 1;
 /** A task whose computation fails is given out again this often before the job pauses. */
 const failureRetries = 4;
+/** Stands for a push that its slice has answered already; slices number theirs from 1. */
+const noPush = 0;
 /** Refusals kept per step for the ledger; more are only counted. */
 const keptRefusals = 50;
 
@@ -107,11 +109,12 @@ export class StepCollector {
       }
       case 'push-refused':
         this.#note(report.worker, report.key.task, report.attempt, report.outcome);
-        // What one slice refuses will never be whole, and should it be a present task, another is to have it.
-        for (const contribution of this.#contributions.undecided(report.key.task)) {
-          const { worker, attempt, key } = contribution;
-          const same = worker === report.worker && attempt === report.attempt && taskId(key) === taskId(report.key);
-          if (same) this.#tell(contribution, report.outcome, `Slice ${slice} refused its part of ${taskName(key)}.`);
+        // What one slice refuses will never be whole, also where the other parts are still to come; and should it be a
+        // present task, another is to have it.
+        const { worker, key, attempt, outcome } = report;
+        const contribution = this.#contributions.begin(slice, noPush, worker, key, attempt);
+        if (contribution.verdict === undefined) {
+          this.#tell(contribution, outcome, `Slice ${slice} refused its part of ${taskName(key)}.`);
         }
         this.#services.board.release(report.key, report.worker);
     }
@@ -133,7 +136,11 @@ export class StepCollector {
   workerGone(worker: string): void {
     for (const contribution of this.#contributions.undecided()) {
       if (contribution.worker !== worker) continue;
-      this.#refuse(contribution, 'incomplete', `The worker was lost before ${taskName(contribution.key)} was delivered.`);
+      this.#refuse(
+        contribution,
+        'incomplete',
+        `The worker was lost before ${taskName(contribution.key)} was delivered.`,
+      );
     }
   }
 
@@ -145,11 +152,12 @@ export class StepCollector {
     const lowest = this.#tasks.lowestUnaccepted();
     if (this.#waiting.size === 0 || lowest === undefined || this.#contributions.undecided(lowest).length > 0) return;
     const holders = this.#tasks.claimsOf(lowest).map((claim) => claim.worker);
-    const computing = holders.some((holder) => this.#worker(holder)?.heartbeat.computing != null);
+    const computing = holders.some((holder) => typeof this.#worker(holder)?.heartbeat.computing === 'string');
     if (computing) return;
     const candidates = [...this.#waiting].filter(({ worker }) => holders.length === 0 || holders.includes(worker));
     const [last] = candidates.toSorted((a, b) => b.key.task - a.key.task);
-    if (last !== undefined) this.#refuse(last, 'no_room', `There is no room for ${taskName(last.key)} before task ${lowest} is done.`);
+    if (last !== undefined)
+      this.#refuse(last, 'no_room', `There is no room for ${taskName(last.key)} before task ${lowest} is done.`);
   }
 
   /** The step is abandoned, or over: what is still on its way is stale. */
@@ -243,7 +251,7 @@ export class StepCollector {
     const times = (this.#notFiniteTimes.get(task) ?? 0) + 1;
     this.#notFiniteTimes.set(task, times);
     if (times <= notFiniteRetries || !this.#tasks.accept(task, contribution.worker)) return;
-    const worker = this.#worker(contribution.worker)?.name ?? contribution.worker;
+    const worker = this.#services.workers.nameOf(contribution.worker);
     this.#notFinite.push({ task, worker, detail });
     if (this.#tasks.complete) this.#resolve(this.#collected());
   }
@@ -261,7 +269,7 @@ export class StepCollector {
     worker?.noteRefusal(reason);
     if (worker !== undefined) this.#services.workers.changed(worker);
     if (this.#refused.length < keptRefusals)
-      this.#refused.push({ task, worker: worker?.name ?? workerId, attempt, reason });
+      this.#refused.push({ task, worker: this.#services.workers.nameOf(workerId), attempt, reason });
   }
 
   #collected(): CollectedStep {
@@ -273,7 +281,7 @@ export class StepCollector {
       tasks: winners.map(({ key, attempt, worker, totals, checksum }) => ({
         task: key.task,
         samples: totals.samples,
-        worker: this.#worker(worker)?.name ?? worker,
+        worker: this.#services.workers.nameOf(worker),
         attempt,
         seconds: totals.computeSeconds,
         checksum,

@@ -60,7 +60,12 @@ export function planStep(
 }
 
 /** The same step with each shard of some of its tasks as a task of its own: to find out which one is to blame. */
-export function planShardsSingly(training: Training, trainCount: number, plan: StepPlan, of: readonly number[]): StepPlan {
+export function planShardsSingly(
+  training: Training,
+  trainCount: number,
+  plan: StepPlan,
+  of: readonly number[],
+): StepPlan {
   const idsOf = idsReader(training, trainCount, plan);
   const shards = plan.tasks.filter(({ task }) => of.includes(task)).flatMap((task) => task.shards);
   const tasks = shards.map((shard, task) => taskOf(task, [shard], idsOf));

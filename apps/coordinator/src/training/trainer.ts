@@ -171,7 +171,8 @@ export class Trainer {
     const { slices, workers, stagingBytes } = this.#services;
     const { admissions, board } = this;
     const { layout, spec } = this.job;
-    const contributionBytes = layout.parameterCount * (spec.training.wire === 'bfloat16' ? 2 : 4) + layout.statisticCount * 4;
+    const contributionBytes =
+      layout.parameterCount * (spec.training.wire === 'bfloat16' ? 2 : 4) + layout.statisticCount * 4;
     const stagedAtOnce = Math.max(1, Math.floor(stagingBytes / contributionBytes));
     const collector = new StepCollector(plan, tasks, { slices, workers, board, admissions, stagedAtOnce });
     this.#collector = collector;

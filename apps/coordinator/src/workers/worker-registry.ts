@@ -10,6 +10,8 @@ type Message = NonNullable<SessionResponse['message']>;
 
 /** Task times kept per worker, for its percentiles. */
 const keptTimes = 200;
+/** Names of gone workers that are remembered. */
+const keptNames = 10_000;
 /** A worker that registered must open its session within this, milliseconds. */
 const sessionWithinMs = 10_000;
 
@@ -81,6 +83,8 @@ export class WorkerRegistry {
   readonly #workers = new Map<string, PoolWorker>();
   readonly #listeners: RegistryListener[] = [];
   readonly #arrivals = new Set<() => void>();
+  /** By id, gone workers' too: what they did is often written down after their end. */
+  readonly #names = new Map<string, string>();
   readonly #now: () => number;
 
   constructor(now: () => number = Date.now) {
@@ -94,6 +98,9 @@ export class WorkerRegistry {
   register(worker: NewWorker): PoolWorker {
     const added = new PoolWorker(worker, this.#now());
     this.#workers.set(added.id, added);
+    this.#names.set(added.id, added.name);
+    const [oldest] = this.#names.keys();
+    if (this.#names.size > keptNames && oldest !== undefined) this.#names.delete(oldest);
     setTimeout(() => {
       if (added.send === undefined) this.#workers.delete(added.id);
     }, sessionWithinMs).unref();
@@ -126,6 +133,11 @@ export class WorkerRegistry {
     worker.heartbeat = report;
     worker.heartbeatAt = now;
     this.#changed(worker);
+  }
+
+  /** For people, of workers that are gone too; the id itself where it is not known. */
+  nameOf(id: string): string {
+    return this.#names.get(id) ?? id;
   }
 
   get(id: string): PoolWorker | undefined {

@@ -104,8 +104,13 @@ const told: Readonly<Record<JobAction, string>> = {
   checkpoint: 'is being checkpointed',
 };
 
-export async function act(api: Api, id: string, action: JobAction, options: ClientOptions): Promise<number> {
-  const answer = await api.act(id, action);
+export async function act(
+  api: Api,
+  id: string,
+  action: JobAction,
+  options: ClientOptions & { readonly repin?: boolean },
+): Promise<number> {
+  const answer = await api.act(id, action, { repin: options.repin === true });
   if (options.json === true) {
     printJson(answer ?? (await api.job(id)));
   } else {

@@ -129,11 +129,11 @@ function logEntry(line: string): { level: number; message: string } | undefined 
     return undefined;
   }
   try {
-    const entry = JSON.parse(line) as { level?: unknown; msg?: unknown; err?: { message?: unknown } };
+    const entry = JSON.parse(line) as { level?: unknown; msg?: string; err?: { message?: string } };
     if (typeof entry.level !== 'number') {
       return undefined;
     }
-    return { level: entry.level, message: String(entry.msg ?? entry.err?.message ?? line) };
+    return { level: entry.level, message: entry.msg ?? entry.err?.message ?? line };
   } catch {
     // Not a log entry: just a line that starts with a brace.
     return undefined;

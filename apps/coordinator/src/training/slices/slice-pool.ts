@@ -89,7 +89,7 @@ export class SlicePool implements Slices {
         resolve,
         reject,
       });
-      this.broadcast({ ...command, request } as SliceCommand);
+      this.broadcast({ ...command, request });
     });
   }
 

@@ -45,7 +45,7 @@ export class SimulatedSlices implements Slices {
     const request = this.#requests;
     return new Promise((resolve, reject) => {
       this.#pending.set(request, { values: [], finite: true, resolve, reject });
-      this.broadcast({ ...command, request } as SliceCommand);
+      this.broadcast({ ...command, request });
     });
   }
 

@@ -1,0 +1,57 @@
+// Fault by fault: a job that trains while something goes wrong completes, its audit is clean, its bits are those of the run
+// of one worker to which nothing happened, no step waits longer than the fault's bound, and somebody is told what it was.
+// Refuses to know how faults are committed (support/faults/).
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Cell } from './support/faults/cell.js';
+import { Ground, prepareBehindProxies, type Proxies, stopProxies } from './support/faults/ground.js';
+import { workerCells } from './support/faults/worker-cells.js';
+import { expectCleanAudit, hashesOf, type Hashes } from './support/outcomes.js';
+import { syntheticSpec } from './support/specs.js';
+import type { TestSystem } from './support/test-system.js';
+
+const steps = 24;
+const withinMs = 60_000;
+const spec = (rest: object = {}): object =>
+  syntheticSpec({ steps, training: { batchSize: 64 }, rest: { checkpoint: { everySteps: 5, keep: 3 }, ...rest } });
+
+let system: TestSystem;
+let proxies: Proxies;
+let quiet: Hashes;
+
+beforeAll(async () => {
+  ({ system, proxies } = await prepareBehindProxies({ workers: 1 }));
+  await system.start();
+  quiet = hashesOf(await system.train(spec()));
+  const second = system.addWorker();
+  second.start();
+  await system.api.untilWorkers((pool) => pool.length === 2);
+});
+
+afterAll(async () => {
+  await system?.stop();
+  await stopProxies(proxies);
+});
+
+describe.each<[string, readonly Cell[]]>([['workers', workerCells]])('%s', (_, cells) => {
+  it.each(cells)('$fault', async ({ faults, harm, longestStepSeconds }) => {
+    const ground = new Ground(system, proxies, await system.api.submit(spec(faults)));
+    try {
+      await harm(ground);
+      const job = await system.api.untilState(ground.id, 'completed', withinMs);
+      expect(hashesOf(job)).toEqual(quiet);
+      await expectCleanAudit(system, ground.id, steps);
+      expect(await longestStep(ground)).toBeLessThan(longestStepSeconds);
+    } catch (error) {
+      console.error(system.tail());
+      throw error;
+    } finally {
+      await ground.restore();
+    }
+  });
+});
+
+/** Longest time between two commits, by the ledger's own times, seconds. */
+async function longestStep(ground: Ground): Promise<number> {
+  const times = (await ground.steps()).map(({ committedAt }) => Date.parse(committedAt));
+  return Math.max(...times.slice(1).map((time, index) => (time - times[index]!) / 1000));
+}
