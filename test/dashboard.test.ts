@@ -1,19 +1,11 @@
 // The dashboard in a real browser, served by a real coordinator with real workers.
 // Refuses to check numbers that other tests check: here it matters that people see them and that the buttons work.
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../apps/coordinator/src/config.js';
 import { chromiumArgs, findChromium } from './support/chromium.js';
+import { startSystem, type TestSystem } from './support/system.js';
 
-const cli = fileURLToPath(new URL('../dist/apps/coordinator/src/cli/main.js', import.meta.url));
 const token = 'dashboard-test-token';
 const tiny = {
   model: { architecture: 'resnet8', classes: 10, imageSize: 32 },
@@ -22,33 +14,19 @@ const tiny = {
 };
 const endless = { ...tiny, training: { ...tiny.training, epochs: 10_000 }, evaluation: { everyEpochs: 0 } };
 
-let dataDir: string;
-let system: ChildProcess;
-let url: string;
+let system: TestSystem;
 let browser: Browser;
 let page: Page;
 let complaints: string[];
 
 beforeAll(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), 'lockstep-dashboard-'));
-  const ports = await freePorts(2);
-  const options = ['--workers', '1', '--http-port', `${ports[0]}`, '--grpc-port', `${ports[1]}`, '--data-dir', dataDir];
-  system = spawn(process.execPath, [cli, 'up', ...options], {
-    env: { ...process.env, LOCKSTEP_API_TOKENS: `admin:${token}` },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  url = await readyUrl(system);
+  system = await startSystem({ workers: 1, token, environment: { LOCKSTEP_API_TOKENS: `admin:${token}` } });
   const executablePath = await findChromium(loadConfig(process.env).cacheDir);
   browser = await chromium.launch({ executablePath, args: chromiumArgs });
 }, 180_000);
 
 afterAll(async () => {
   await browser?.close();
-  if (system?.exitCode === null) {
-    system.kill('SIGTERM');
-    await once(system, 'exit');
-  }
-  rmSync(dataDir, { recursive: true, force: true });
 }, 60_000);
 
 afterEach(async () => {
@@ -69,18 +47,7 @@ async function open(path: string, options: { width?: number; token?: string | nu
   if (given !== null) {
     await page.addInitScript({ content: `sessionStorage.setItem('lockstep-token', ${JSON.stringify(given)})` });
   }
-  await page.goto(url + path);
-}
-
-async function submit(spec: object): Promise<string> {
-  const response = await fetch(`${url}/api/v1/jobs`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: JSON.stringify(spec),
-  });
-  const answer = (await response.json()) as { id: string };
-  expect(response.status, JSON.stringify(answer)).toBe(201);
-  return answer.id;
+  await page.goto(system.url + path);
 }
 
 const jobState = () => page.getByTestId('job-detail').getByTestId('job-state');
@@ -112,7 +79,7 @@ describe('dashboard', () => {
   it('follows a job live to its end, without a reload, and shows names as text', async () => {
     await open('/');
     await page.getByTestId('no-jobs').waitFor();
-    const id = await submit({ ...tiny, name: '<img src=x onerror=alert(1)>' });
+    const id = await system.api.submit({ ...tiny, name: '<img src=x onerror=alert(1)>' });
     await page.getByTestId('charts').waitFor();
     expect(await textOf('job-title')).toBe('<img src=x onerror=alert(1)>');
     await jobState().filter({ hasText: 'completed' }).waitFor();
@@ -130,7 +97,7 @@ describe('dashboard', () => {
   });
 
   it('cancels a job after asking', async () => {
-    const id = await submit({ ...endless, name: 'endless' });
+    const id = await system.api.submit({ ...endless, name: 'endless' });
     await open(`/#/jobs/${id}`);
     await jobState().filter({ hasText: 'running' }).waitFor();
     await page.getByTestId('job-cancel').click();
@@ -163,27 +130,9 @@ describe('dashboard', () => {
   it('says when the coordinator is gone', async () => {
     await open('/');
     await page.getByTestId('job-detail').waitFor();
-    system.kill('SIGTERM');
+    await system.coordinator.terminate();
     await page.getByTestId('disconnected-banner').waitFor();
     expect(await page.getByTestId('stream-status').getAttribute('data-status')).toBe('disconnected');
     expect(await page.getByTestId('job-detail').isVisible()).toBe(true);
   });
 });
-
-/** The address in the line `ready http://…`. */
-async function readyUrl(child: ChildProcess): Promise<string> {
-  for await (const line of createInterface({ input: child.stdout! })) {
-    const match = /^ready (http:\S+)$/.exec(line);
-    if (match !== null) return match[1]!;
-  }
-  throw new Error(`lockstep up ended with ${child.exitCode} before it was ready`);
-}
-
-/** Ports that are free now; taken all at once, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
-}

@@ -3,7 +3,11 @@
 // Refuses to know how faults are committed (support/faults/).
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Cell } from './support/faults/cell.js';
+import { coordinatorCells } from './support/faults/coordinator-cells.js';
 import { Ground, prepareBehindProxies, type Proxies, stopProxies } from './support/faults/ground.js';
+import { queueCells } from './support/faults/queue-cells.js';
+import { rogueCells } from './support/faults/rogue-cells.js';
+import { wireCells } from './support/faults/wire-cells.js';
 import { workerCells } from './support/faults/worker-cells.js';
 import { expectCleanAudit, hashesOf, type Hashes } from './support/outcomes.js';
 import { syntheticSpec } from './support/specs.js';
@@ -32,12 +36,23 @@ afterAll(async () => {
   await stopProxies(proxies);
 });
 
-describe.each<[string, readonly Cell[]]>([['workers', workerCells]])('%s', (_, cells) => {
-  it.each(cells)('$fault', async ({ faults, harm, longestStepSeconds }) => {
+describe.each<[string, readonly Cell[]]>([
+  ['workers', workerCells],
+  ['the wire', wireCells],
+  ['a worker that misbehaves', rogueCells],
+  ['the coordinator', coordinatorCells],
+  ['the queue', queueCells],
+])('%s', (_, cells) => {
+  it.each(cells)('$fault', async ({ fault, faults, harm, longestStepSeconds }) => {
+    const times: Record<string, number> = {};
+    const t0 = performance.now();
     const ground = new Ground(system, proxies, await system.api.submit(spec(faults)));
     try {
       await harm(ground);
+      times['harm'] = performance.now() - t0;
       const job = await system.api.untilState(ground.id, 'completed', withinMs);
+      times['job'] = performance.now() - t0;
+      times['longest'] = await longestStep(ground);
       expect(hashesOf(job)).toEqual(quiet);
       await expectCleanAudit(system, ground.id, steps);
       expect(await longestStep(ground)).toBeLessThan(longestStepSeconds);
@@ -46,6 +61,7 @@ describe.each<[string, readonly Cell[]]>([['workers', workerCells]])('%s', (_, c
       throw error;
     } finally {
       await ground.restore();
+      console.log(`took ${JSON.stringify(times)} ${fault}`);
     }
   });
 });

@@ -179,10 +179,16 @@ export class TestApi {
       return holds(workers) ? workers : undefined;
     });
     if (found !== undefined) return found;
-    throw new Error(`the pool was not what was waited for within ${withinMs} ms: ${JSON.stringify([...pool.values()])}`);
+    throw new Error(
+      `the pool was not what was waited for within ${withinMs} ms: ${JSON.stringify([...pool.values()])}`,
+    );
   }
 
-  async #follow<T>(path: string, withinMs: number, take: (event: StreamEvent) => T | undefined): Promise<T | undefined> {
+  async #follow<T>(
+    path: string,
+    withinMs: number,
+    take: (event: StreamEvent) => T | undefined,
+  ): Promise<T | undefined> {
     const deadline = AbortSignal.timeout(withinMs);
     while (!deadline.aborted) {
       try {

@@ -20,7 +20,8 @@ function requestOf(spec: JobSpec, key: string): TrainRequest {
   const images = shared(samples * model.imageSize ** 2 * 3);
   // Some spread, so that batch norm has something to divide by.
   for (let i = 0; i < images.length; i++) images[i] = ((i * 7919) % 1013) / 500 - 1;
-  const gradient = wire === 'bfloat16' ? new Uint16Array(new SharedArrayBuffer(2 * parameterCount)) : shared(parameterCount);
+  const gradient =
+    wire === 'bfloat16' ? new Uint16Array(new SharedArrayBuffer(2 * parameterCount)) : shared(parameterCount);
   return {
     job: { jobId: 'probe', model, precision, labelSmoothing },
     parameters: { key, parameters: shared(parameterCount).fill(0.01), statistics },

@@ -54,7 +54,7 @@ export class RogueWorker {
   readonly #jobs: JobContexts;
   readonly #wakers = new Set<() => void>();
   readonly #misdeeds: Misdeed[] = [];
-  #late: (() => void)[] = [];
+  readonly #late: { readonly step: number; readonly deliver: () => void }[] = [];
   #lateAllowed = false;
 
   /** Joins the pool; takes tasks at once, and is honest until told otherwise. */
@@ -87,7 +87,7 @@ export class RogueWorker {
     this.#pool = pool;
     this.#compute = compute;
     this.#slices = new Slices(registration.reducerAddresses, access);
-    this.#parameters = new ParameterCache(this.#slices);
+    this.#parameters = new ParameterCache(this.#slices, log);
     this.#jobs = new JobContexts(pool);
     const stages = new TaskStages({
       workerId: registration.workerId,
@@ -107,7 +107,8 @@ export class RogueWorker {
         residentBytes: 0,
         tensors: compute.tensors,
       }),
-      onCancel: (id) => this.#pipeline.cancel(id),
+      // Who holds something back does not listen.
+      onCancel: (id) => (this.#late.length > 0 ? undefined : this.#pipeline.cancel(id)),
       onYield: (id) => this.#pipeline.yield(id),
       onDrain: () => undefined,
       onEndJob: (jobId) => {
@@ -135,18 +136,26 @@ export class RogueWorker {
   /** Lets go of the ends that `late` holds back, and of those that still come. */
   deliverLate(): void {
     this.#lateAllowed = true;
-    for (const deliver of this.#late.splice(0)) deliver();
+    for (const { deliver } of this.#late.splice(0)) deliver();
+  }
+
+  /** The task whose end `late` holds back; waits for one. */
+  async heldBack(withinMs = 30_000): Promise<{ readonly step: number }> {
+    await this.#until('push to hold back', () => this.#late.length > 0, withinMs);
+    return { step: this.#late[0]!.step };
   }
 
   /** Resolves with the answers to pushes of this kind when there are `count` of them. */
   async answersTo(misdeed: Misdeed, count = 1, withinMs = 30_000): Promise<readonly RogueAnswer[]> {
+    const given = () => this.answers.filter((answer) => answer.misdeed === misdeed);
+    await this.#until(`${count} answers to "${misdeed}"`, () => given().length >= count, withinMs);
+    return given();
+  }
+
+  async #until(what: string, holds: () => boolean, withinMs: number): Promise<void> {
     const deadline = AbortSignal.timeout(withinMs);
-    for (;;) {
-      const answers = this.answers.filter((answer) => answer.misdeed === misdeed);
-      if (answers.length >= count) return answers;
-      if (deadline.aborted) {
-        throw new Error(`no ${count} answers to "${misdeed}" came: ${JSON.stringify(this.answers)}`);
-      }
+    while (!holds()) {
+      if (deadline.aborted) throw new Error(`no ${what} within ${withinMs} ms: ${JSON.stringify(this.answers)}`);
       await new Promise<void>((resolve) => {
         const wake = (): void => {
           this.#wakers.delete(wake);
@@ -191,6 +200,7 @@ export class RogueWorker {
   #spoiledPush(chosen: Map<string, Misdeed>, open: (done: Done) => Push, done: Done): Push {
     let misdeed: Misdeed = 'honest';
     let task = '';
+    let step = 0;
     const note: Done = (error, response) => {
       const outcome = error === null ? (Outcome[response!.outcome] ?? '') : error.message;
       this.answers.push({ misdeed, task, outcome, detail: response?.detail ?? '' });
@@ -203,7 +213,9 @@ export class RogueWorker {
     let second: Push | undefined;
     let spoil = spoilerFor('honest');
     const begin = (header: PushHeader): void => {
-      task = taskName(fromWireKey(header.key)!);
+      const key = fromWireKey(header.key)!;
+      task = taskName(key);
+      ({ step } = key);
       const name = `${task} ${header.attempt}`;
       misdeed = chosen.get(name) ?? this.#misdeeds.shift() ?? 'honest';
       chosen.set(name, misdeed);
@@ -223,7 +235,7 @@ export class RogueWorker {
         const { message } = request;
         if (message?.$case === 'header') begin(message.value);
         if (message?.$case === 'end' && misdeed === 'late' && !this.#lateAllowed) {
-          this.#late.push(() => send(request, sent));
+          this.#late.push({ step, deliver: () => send(request, sent) });
           for (const wake of this.#wakers) wake();
         } else send(request, sent);
         return true;

@@ -9,13 +9,15 @@ import { CheckpointStore } from './checkpoints/checkpoint-store.js';
 import { ConfigError, type CoordinatorConfig, loadConfig, type TlsFiles } from './config.js';
 import { LockstepError, UnavailableError } from './errors.js';
 import { closeHttp, createHttpApplication, listenHttp } from './http/application.js';
+import { createQueueBoard } from './http/queue-board.js';
 import { DatasetLocations } from './jobs/dataset-locations.js';
+import { fetchCifar10 } from './jobs/fetch-cifar10.js';
 import { JobService } from './jobs/job-service.js';
 import { JobStore } from './jobs/job-store.js';
 import { createLogger, type Logger } from './log.js';
 import { ControlServer } from './rpc/control-server.js';
 import { createPoolService } from './rpc/pool-service.js';
-import { findCifar10, prepareCifar10 } from './setup/cifar10.js';
+import { findCifar10 } from './setup/cifar10.js';
 import { EventHub } from './telemetry/event-hub.js';
 import { WorkerEvents } from './telemetry/worker-events.js';
 import { QueueConnection } from './training/queue-connection.js';
@@ -34,7 +36,8 @@ try {
   // A person reads this one: what can be mended is said in a sentence, a defect with its stack.
   const known = error instanceof LockstepError || error instanceof ConfigError;
   process.stderr.write(`${known ? error.message : (error as Error).stack}\n`);
-  process.exit(1);
+  // A supervisor need not try again with the same settings.
+  process.exit(error instanceof ConfigError ? 2 : 1);
 }
 
 async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> {
@@ -66,7 +69,7 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
       datasets: new DatasetLocations({
         dataDir: config.dataDir,
         findCifar10: () => findCifar10(config.cacheDir),
-        fetchCifar10: () => prepareCifar10({ cacheDir: config.cacheDir }),
+        fetchCifar10: () => fetchCifar10(config.cacheDir),
       }),
       slices,
       queueOf: (classId) => (classId === null ? redis.queueOfAll(() => classesOf(registry)) : redis.queueOf(classId)),
@@ -81,7 +84,10 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
   });
 
   const control = await startControl(config, tls, { registry, running, slices, log });
+  const board = config.bullBoard ? createQueueBoard() : undefined;
+  redis.onQueue = (queue) => board?.add(queue);
   const http = await createHttpApplication(config, {
+    queueBoard: board?.router,
     jobs,
     workers: registry,
     readiness: { problems: async () => [await redis.problem()].filter((problem) => problem !== undefined) },

@@ -2,8 +2,15 @@
 // Refuses to know networks, queues and the coordinator; a TensorFlow call may block this thread for seconds.
 import { parentPort, workerData } from 'node:worker_threads';
 import { tensorFlowIdentity } from '#model/tensorflow/addon.js';
+import { observeKernels } from '#model/tensorflow/kernel.js';
 import { liveTensors, Tensor } from '#model/tensorflow/tensor.js';
-import type { ComputeThreadData, ComputeTotals, FromCompute, ToCompute } from './compute-protocol.js';
+import {
+  type ComputeThreadData,
+  type ComputeTotals,
+  controlWords,
+  type FromCompute,
+  type ToCompute,
+} from './compute-protocol.js';
 import { ComputeAborted, Computer } from './computer.js';
 import { messageOf } from './withdrawal.js';
 
@@ -16,6 +23,8 @@ try {
   const { version, device } = tensorFlowIdentity();
   // The addon sets itself up at its first tensor, and crashes the process at its end when there never was one.
   Tensor.of(new Float32Array(1), [1]).dispose();
+  // A kernel that hangs is noticed by this: whoever computes moves on, if only through a forward pass.
+  observeKernels(() => Atomics.add(control, controlWords.progress, 1));
   const computer = new Computer({
     control,
     onProgress: () => say({ type: 'progress' }),

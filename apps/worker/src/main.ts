@@ -28,7 +28,8 @@ try {
 } catch (error) {
   // A person reads this one, before there is a log.
   process.stderr.write(`${messageOf(error)}\n`);
-  process.exit(1);
+  // A supervisor need not try again with the same settings.
+  process.exit(error instanceof ConfigError ? 2 : 1);
 }
 
 async function main(config: WorkerConfig): Promise<void> {

@@ -55,7 +55,7 @@ export class Membership {
   constructor({ registration, pool, access, openQueue, compute, log, onDrain }: MembershipOptions) {
     this.#slices = new Slices(registration.reducerAddresses, access);
     this.#jobs = new JobContexts(pool);
-    this.#parameters = new ParameterCache(this.#slices);
+    this.#parameters = new ParameterCache(this.#slices, log);
     this.#stages = new TaskStages({
       workerId: registration.workerId,
       pool,

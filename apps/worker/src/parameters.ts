@@ -1,6 +1,7 @@
 // Versions of parameters on this worker: pulled once from all slices, checked, kept in shared memory while they are of use.
 // Refuses to know who computes with them.
 import { status } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
 import { BlockCollector } from '#proto/block-collector.js';
 import { blocksOfSlice, blockTable, copyBlock, versionChecksum } from '#proto/blocks.js';
 import { pullStream } from '#proto/calls.js';
@@ -55,12 +56,14 @@ interface Entry {
 
 export class ParameterCache {
   readonly #slices: Slices;
+  readonly #log: Pick<Logger, 'warn'>;
   /** In order of last use. */
   readonly #entries = new Map<string, Entry>();
   #fillings = 0;
 
-  constructor(slices: Slices) {
+  constructor(slices: Slices, log: Pick<Logger, 'warn'>) {
     this.#slices = slices;
+    this.#log = log;
   }
 
   /**
@@ -107,7 +110,7 @@ export class ParameterCache {
       key: `${id}#${(this.#fillings += 1)}`,
       memory,
       abort,
-      name: pullVersion(this.#slices, request, memory, abort.signal),
+      name: pullVersion(this.#slices, request, memory, abort.signal, this.#log),
       pulled: false,
       users: 0,
     };
@@ -150,6 +153,7 @@ async function pullVersion(
   request: VersionRequest,
   memory: Memory,
   signal: AbortSignal,
+  log: Pick<Logger, 'warn'>,
 ): Promise<VersionName> {
   for (let failures = 0; ;) {
     try {
@@ -159,6 +163,9 @@ async function pullVersion(
       // The version does not exist yet; the coordinator cancels the task if it never will.
       if (error instanceof WireError && error.fault === 'deadline') continue;
       failures += 1;
+      // What is made good by the next attempt is still a fault of somebody's: it is named.
+      const about = { job: request.jobId, version: request.version, attempt: failures, cause: messageOf(error) };
+      log.warn(about, 'The parameters did not arrive whole.');
       if (failures >= pullAttempts || !isPassing(error)) {
         const what = `version ${request.version} of job ${request.jobId}`;
         throw new TaskFailure('no-parameters', `The parameters of ${what} cannot be had: ${messageOf(error)}`, {

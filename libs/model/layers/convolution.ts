@@ -3,10 +3,11 @@
 
 import { conv2d, conv2dBackpropFilter, conv2dBackpropInput } from '../tensorflow/kernels.js';
 import type { Tensor } from '../tensorflow/tensor.js';
-import { cropWindow, geometryOf, padWindow } from './padding.js';
-import type { Window, WindowGeometry } from './padding.js';
+import { cropWindow, padWindow } from './padding.js';
 import { pointwise, pointwiseFilterGradient, pointwiseInputGradient } from './pointwise.js';
 import { spreadOut, thin } from './thinning.js';
+import { geometryOf } from './window.js';
+import type { Window, WindowGeometry } from './window.js';
 
 /** What backward needs of one forward pass. */
 export interface ConvolutionTrace {

@@ -4,8 +4,9 @@
 import { broadcastTo, cast, maxPool, maxPoolGrad, mean, multiply, reshape } from '../tensorflow/kernels.js';
 import type { DType } from '../tensorflow/addon.js';
 import { constant, Tensor } from '../tensorflow/tensor.js';
-import { cropWindow, geometryOf, padWindow } from './padding.js';
-import type { WindowGeometry } from './padding.js';
+import { cropWindow, padWindow } from './padding.js';
+import { geometryOf } from './window.js';
+import type { WindowGeometry } from './window.js';
 
 const STEM_WINDOW = { kernel: 3, stride: 2 } as const;
 

@@ -1,5 +1,6 @@
 // The verbs that ask a running coordinator: their arguments, options and help.
 // Refuses to know how they are carried out (commands/*), which is loaded only when one is called.
+import { presets } from '#model/presets.js';
 import { type Command, Option } from 'commander';
 import { jobStates } from '../jobs/ports.js';
 import { collect, example, wholeNumber } from './arguments.js';
@@ -31,17 +32,22 @@ export function registerClientVerbs(program: Command, environment: NodeJS.Proces
       .option('--json', json);
 
   verb('submit [file]', 'submit a job spec (JSON or YAML) or a preset; prints the job’s id', 'print the answer as JSON')
-    .option('--preset <name>', 'a preset instead of a file')
-    .option('--set <path=value>', 'a field of the spec, JSON or plain text; may be repeated', collect, [])
+    .option('--preset <name>', 'a preset instead of a file; see below')
+    .addOption(
+      new Option('--set <path=value>', 'a field of the spec, JSON or plain text; may be repeated')
+        .argParser(collect)
+        .default([], 'none'),
+    )
     .option('--key <text>', 'idempotency key: the same key gives the same job again')
     .option('--watch', 'then watch it; the exit code says how it ended')
     .addHelpText(
       'after',
       example(
         'lockstep submit --preset resnet20-cifar10-demo --set training.epochs=1 --watch',
-        'lockstep submit job.yaml --set training.optimizer.nesterov=true',
+        'lockstep submit examples/job.yaml --set training.optimizer.nesterov=true',
       ),
     )
+    .addHelpText('after', presetHelp)
     .action(async (file: string | undefined, options: SubmitOptions) => {
       const { submit } = await import('./commands/submit.js');
       finish(await submit(await api(options), file, options));
@@ -111,4 +117,10 @@ export function registerClientVerbs(program: Command, environment: NodeJS.Proces
       const { audit } = await import('./commands/audit.js');
       finish(await audit(await api(options), id, options));
     });
+}
+
+function presetHelp(): string {
+  const width = Math.max(...presets.map(({ name }) => name.length));
+  const lines = presets.map(({ name, description }) => `  ${name.padEnd(width)}  ${description}`);
+  return `\nPresets:\n${lines.join('\n')}\n\nEvery field of a spec is described at /docs of a running coordinator (schema JobSpecInput).`;
 }

@@ -62,6 +62,8 @@ function version(): string {
 const GENERAL_HELP = `
 Exit codes: 0 good, 1 the job or the check failed, 2 wrong usage.
 
+Environment: LOCKSTEP_URL and LOCKSTEP_API_TOKEN say which coordinator to ask, and as whom. docs/operating.md has all the rest.
+
 Start here:
   $ lockstep up                                           everything on this machine
   $ lockstep submit --preset resnet20-cifar10-demo --watch   in another terminal`;

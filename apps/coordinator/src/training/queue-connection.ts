@@ -16,6 +16,8 @@ export class QueueConnection {
   readonly #log: Logger;
   readonly #queues = new Map<string, TaskQueue>();
   #trouble: string | undefined;
+  /** Told of every queue when it is first used. */
+  onQueue: (queue: Queue) => void = () => undefined;
 
   constructor(url: string, prefix: string, log: Logger) {
     this.#prefix = prefix;
@@ -65,6 +67,7 @@ export class QueueConnection {
     if (queue === undefined) {
       queue = new TaskQueue(queueNameOf(classId), this.#prefix, this.#redis, (error) => this.#note(error));
       this.#queues.set(classId, queue);
+      this.onQueue(queue.bullQueue);
     }
     return queue;
   }
@@ -86,11 +89,6 @@ export class QueueConnection {
         await Promise.all(queues().map((queue) => queue.remove(ids)));
       },
     };
-  }
-
-  /** For Bull Board. */
-  bullQueues(): Queue[] {
-    return [...this.#queues.values()].map((queue) => queue.bullQueue);
   }
 
   async close(): Promise<void> {

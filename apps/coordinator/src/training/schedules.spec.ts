@@ -52,3 +52,38 @@ describe.each(['float32', 'bfloat16'] as const)('a job with %s on the wire', (wi
     ]);
   });
 });
+
+describe('a sample whose gradient is never finite', () => {
+  const poisoned = (onNotFinite: 'pause' | 'exclude') =>
+    ({ ...quiet, wire: 'float32', poison: { sampleId: 5, onNotFinite } }) as const;
+
+  it('pauses the job, which names the samples of the shard, the worker and the layer', async () => {
+    await expect(simulate(poisoned('pause'))).rejects.toThrow(
+      /step \d is not finite, also when computed again \(last by worker simulated\): (w|The batch statistics) of train task .* samples \d+, 5 \(shard \d\)|samples 5, \d+ \(shard \d\)/,
+    );
+  });
+
+  it(
+    'leaves that shard out where the job allows it, with the same bits under any schedule',
+    { timeout: 300_000 },
+    async () => {
+      const reference = await simulate(poisoned('exclude'));
+      // Id 5 comes up once in each of the two epochs that five steps of 6 out of 13 samples touch.
+      expect(reference.audit).toMatchObject({ clean: true, problems: [] });
+      expect(reference.audit.excluded).toBeGreaterThanOrEqual(2);
+      await fc.assert(
+        fc.asyncProperty(
+          fc.nat(),
+          fc.integer({ min: 1, max: 3 }),
+          fc.constantFrom(1, 2),
+          async (seed, workers, slices) => {
+            const outcome = await simulate({ ...poisoned('exclude'), seed, workers, slices, faultRate: 0.05 });
+            expect(bitsOf(outcome)).toBe(bitsOf(reference));
+            expect(outcome.audit).toEqual(reference.audit);
+          },
+        ),
+        { numRuns: 100, endOnFailure: true },
+      );
+    },
+  );
+});

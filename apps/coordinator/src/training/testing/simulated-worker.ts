@@ -35,6 +35,8 @@ export interface Surroundings {
   readonly queue: SimulatedQueue;
   readonly trainCount: number;
   readonly seed: number;
+  /** A sample whose gradient is never finite. */
+  readonly poisoned?: number | undefined;
 }
 
 interface Held {
@@ -160,6 +162,7 @@ export class SimulatedWorker {
     const ids = Uint32Array.from(
       entry.shards.flatMap(({ first, samples }) => [...sampleIds(seed, entry.epoch, trainCount, first, samples)]),
     );
+    if (this.#world.poisoned !== undefined && ids.includes(this.#world.poisoned)) fault = 'not finite';
     const hash = createHash('sha256').update(new Uint8Array(ids.buffer)).digest();
     if (fault === 'wrong samples') hash[0]! ^= 1;
     for (const slice of slices.slices) {

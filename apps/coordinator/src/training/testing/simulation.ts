@@ -40,6 +40,8 @@ export interface Scenario {
   readonly workers: number;
   readonly slices: number;
   readonly wire: 'float32' | 'bfloat16';
+  /** A sample whose gradient is never finite, and what the job does about it. */
+  readonly poison?: { readonly sampleId: number; readonly onNotFinite: 'pause' | 'exclude' };
   /** Room for contributions in the slices. */
   readonly stagingBytes: number;
   /** Share of turns in which something goes wrong. */
@@ -54,7 +56,7 @@ export interface Outcome {
   readonly faults: Readonly<Record<string, number>>;
 }
 
-export function specOf(wire: 'float32' | 'bfloat16') {
+function specOf({ wire, poison }: Scenario) {
   return resolveJobSpec({
     model: { architecture: 'resnet8' },
     dataset: { kind: 'synthetic', size: trainCount, testSize: 20 },
@@ -62,10 +64,13 @@ export function specOf(wire: 'float32' | 'bfloat16') {
       steps: 5,
       batchSize: 6,
       shardSize: 2,
+      // Two shards a task where one of them is to be found.
+      shardsPerTask: poison === undefined ? 1 : 2,
       seed: 7,
       wire,
       schedule: { kind: 'constant', learningRate: 0.1 },
     },
+    faults: { onNotFinite: poison?.onNotFinite ?? 'pause' },
     evaluation: { everyEpochs: 1 },
     checkpoint: { everySteps: 2 },
   });
@@ -108,7 +113,7 @@ class Simulation {
     this.#scenario = scenario;
     this.#ledgerPath = ledgerPath;
     this.#random = randomStream(scenario.seed, 'simulation');
-    this.#spec = specOf(scenario.wire);
+    this.#spec = specOf(scenario);
     this.#checkpoints = new SimulatedCheckpoints({
       parameters: Float32Array.from({ length: parameterCount }, (_, index) => 0.3 * index - 0.7),
       statistics: new Float32Array(statisticCount),
@@ -127,7 +132,8 @@ class Simulation {
     const { parameters, momentum, statistics } = this.#checkpoints.newest;
     const { records, problems } = readLedger(this.#ledgerPath);
     const { training } = this.#spec;
-    const report = audit(records, training.steps!, (step) => planStep(training, trainCount, step), problems);
+    const expected = (step: number, excluded?: readonly number[]) => planStep(training, trainCount, step, excluded);
+    const report = audit(records, training.steps!, expected, problems);
     return { parameters, momentum, statistics, audit: report, faults: this.#faults };
   }
 
@@ -193,7 +199,8 @@ class Simulation {
   #newWorker(): SimulatedWorker {
     const { registry, jobs, slices } = this.#coordinator;
     const { seed } = this.#spec.training;
-    return new SimulatedWorker({ registry, jobs, slices, queue: this.#queue, trainCount, seed });
+    const poisoned = this.#scenario.poison?.sampleId;
+    return new SimulatedWorker({ registry, jobs, slices, queue: this.#queue, trainCount, seed, poisoned });
   }
 
   /** One move of anybody; time passes only sometimes, unless nobody can move. */
