@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-// Specs beside the sources; systems under test/ that start real processes; and, where LOCKSTEP_PARITY_PYTHON names a Python
-// that has torch and torchvision, the comparison with PyTorch.
+// Specs beside the sources; systems under test/ that start real processes, those that take minutes under test/long/; and,
+// where LOCKSTEP_PARITY_PYTHON names a Python that has torch and torchvision, the comparison with PyTorch.
 const parity = process.env['LOCKSTEP_PARITY_PYTHON'] === undefined ? [] : ['test/parity/**/*.test.ts'];
 
 export default defineConfig({
@@ -11,17 +11,28 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'unit', include: ['libs/**/*.spec.ts', 'apps/**/*.spec.ts'], pool: 'forks' },
+        test: { name: 'unit', include: ['libs/**/*.spec.ts', 'apps/**/*.spec.ts'], pool: 'forks', testTimeout: 60_000 },
       },
       {
         extends: true,
         test: {
           name: 'system',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/parity/**'],
+          exclude: ['test/parity/**', 'test/long/**'],
           pool: 'forks',
           fileParallelism: false,
           testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'long',
+          include: ['test/long/**/*.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 600_000,
           hookTimeout: 120_000,
         },
       },

@@ -48,9 +48,8 @@ describe('a running coordinator', () => {
       /./,
     ],
     ['a list', [], '', /object/],
-    ['null', null, '', /object/],
   ])('answers %s with 422 and where it is', async (_what, spec, path, message) => {
-    const answer = await submit(spec === null ? 'null' : spec);
+    const answer = await submit(spec);
     expect(answer.status, answer.text).toBe(422);
     expect(answer.headers.get('content-type')).toContain('application/problem+json');
     const problem = answer.json as Problem;
@@ -71,6 +70,7 @@ describe('a running coordinator', () => {
 
   it.each<[what: string, body: unknown, headers: Record<string, string> | undefined, status: number]>([
     ['no JSON', '{"model":', undefined, 400],
+    ['nothing but null', 'null', undefined, 400],
     ['another kind of body', 'preset: resnet20-synthetic', { 'content-type': 'application/yaml' }, 415],
     ['too large a body', JSON.stringify({ name: 'x'.repeat(3_000_000) }), undefined, 413],
     ['no body', undefined, undefined, 400],
@@ -87,7 +87,6 @@ describe('a running coordinator', () => {
     ['/api/v1/jobs/..%2f..%2fetc%2fpasswd', 404],
     ['/api/v1/jobs?limit=0', 400],
     ['/api/v1/jobs?state=asleep', 400],
-    ['/api/v1/jobs?cursor=%00', 400],
     ['/api/v1/jobs/nothing/metrics?maxPoints=1', 400],
     ['/api/v1/jobs/nothing/checkpoints/0/files/model.safetensors', 404],
     ['/api/v1/nowhere', 404],

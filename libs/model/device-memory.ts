@@ -1,5 +1,5 @@
 // Owns: how many bytes of tensors a training pass has alive at most: a pass over the plan that allocates and frees as the layers
-// do. Refuses to know: TensorFlow, and what else a process needs memory for (memory.ts). A spec compares it with the layers.
+// do. Refuses to know: TensorFlow, and what else a process needs memory for (memory.ts).
 
 import type { ModelSpec } from './job-spec.js';
 import { geometryOf, outputSide } from './layers/window.js';

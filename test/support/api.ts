@@ -1,6 +1,5 @@
 // What tests ask of a coordinator over REST, and its events as something to wait for.
 // Refuses to use the CLI's client: what users script against is tried as they would use it.
-import { EventStreamParser } from '../../apps/coordinator/src/cli/events.js';
 import type {
   AuditReport,
   CheckpointView,
@@ -131,10 +130,14 @@ export class TestApi {
     try {
       const response = await this.open(path, { ...request, signal });
       if (response.status !== 200) throw new Error(`${path} gave ${response.status}: ${await response.text()}`);
-      const parser = new EventStreamParser();
+      const decoder = new TextDecoder();
+      let rest = '';
       for await (const chunk of response.body!) {
-        for (const { type, data } of parser.push(chunk as Uint8Array)) {
-          yield { id: parser.lastEventId, type, data: JSON.parse(data) as unknown };
+        const frames = (rest + decoder.decode(chunk as Uint8Array, { stream: true })).split('\n\n');
+        rest = frames.pop()!;
+        for (const frame of frames) {
+          const event = eventIn(frame);
+          if (event !== undefined) yield event;
         }
       }
     } finally {
@@ -221,4 +224,11 @@ function parsed(text: string): unknown {
   } catch {
     return undefined; // NDJSON, metrics, pages: the caller reads the text
   }
+}
+
+/** One frame of a stream, as our server writes them; undefined for comments and for what only sets the retry time. */
+function eventIn(frame: string): StreamEvent | undefined {
+  const field = (name: string): string | undefined => new RegExp(`^${name}: ?(.*)$`, 'm').exec(frame)?.[1];
+  const [type, data] = [field('event'), field('data')];
+  return type === undefined || data === undefined ? undefined : { id: field('id'), type, data: JSON.parse(data) };
 }

@@ -8,9 +8,10 @@ import { setup } from '../../apps/coordinator/src/setup/setup.js';
 import { findChromium } from './chromium.js';
 
 try {
-  const { cacheDir, tensorflowDir, redisUrl } = loadConfig(process.env);
+  const { cacheDir, tensorflowDir } = loadConfig(process.env);
   const report = streamReporter(process.stderr);
-  await setup({ cacheDir, tensorflowDir, redisUrl, report });
+  // Not the Redis of REDIS_URL: each test has a Valkey of its own.
+  await setup({ cacheDir, tensorflowDir, report });
   await prepareCifar10({ cacheDir, report });
   await findChromium(cacheDir);
 } catch (error) {

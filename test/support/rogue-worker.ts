@@ -61,7 +61,7 @@ export class RogueWorker {
   static async join(options: RogueOptions): Promise<RogueWorker> {
     Object.assign(process.env, tensorflowEnvironment(1));
     const script = pathToFileURL(join(options.distribution, 'apps/worker/src/compute-thread.js'));
-    const { client, facts } = await ComputeClient.start(script);
+    const { client, facts } = await ComputeClient.start(script, []);
     const pool = openPool(options.coordinator, { credentials: clientCredentials(), token: undefined });
     const introduction = {
       protocolVersion: 1,

@@ -43,7 +43,7 @@ try {
 async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> {
   const log = createLogger(config.logLevel);
   const version = packageVersion();
-  const store = new JobStore(config.dataDir);
+  const store = openStore(config.dataDir);
   const redis = new QueueConnection(config.redisUrl ?? localRedisUrl, config.queuePrefix, log);
   const redisProblem = await redis.ready(redisWithinMs);
   if (redisProblem !== undefined) throw new UnavailableError(redisProblem);
@@ -122,6 +122,15 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
 
 function classesOf(registry: WorkerRegistry): string[] {
   return [...new Set(registry.connected().map(({ classId }) => classId))];
+}
+
+function openStore(dataDir: string): JobStore {
+  try {
+    return new JobStore(dataDir);
+  } catch (error) {
+    const sentence = `The data folder ${dataDir} (LOCKSTEP_DATA_DIR) cannot be used: ${(error as Error).message}`;
+    throw new UnavailableError(sentence, { cause: error });
+  }
 }
 
 interface Pem {

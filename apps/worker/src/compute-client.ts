@@ -47,10 +47,10 @@ export class ComputeClient implements Compute {
   #pending: Pending | undefined;
   #ids = 0;
 
-  private constructor(script: URL) {
+  private constructor(script: URL, nodeOptions: readonly string[]) {
     this.#control = new Int32Array(new SharedArrayBuffer(controlLength * Int32Array.BYTES_PER_ELEMENT));
     const workerData: ComputeThreadData = { control: this.#control };
-    this.#worker = new Worker(script, { workerData, name: 'compute' });
+    this.#worker = new Worker(script, { workerData, name: 'compute', execArgv: [...nodeOptions] });
     let reportFacts!: (facts: ComputeFacts) => void;
     let reportUnusable!: (error: Error) => void;
     this.#facts = new Promise((resolve, reject) => {
@@ -77,11 +77,12 @@ export class ComputeClient implements Compute {
     });
   }
 
-  /** Starts the thread and loads TensorFlow. Rejects with `ComputeUnusable`. */
+  /** Starts the thread, with the process's options of Node unless told otherwise, and loads TensorFlow. Rejects with `ComputeUnusable`. */
   static async start(
     script: URL = new URL('./compute-thread.js', import.meta.url),
+    nodeOptions: readonly string[] = process.execArgv,
   ): Promise<{ client: ComputeClient; facts: ComputeFacts }> {
-    const client = new ComputeClient(script);
+    const client = new ComputeClient(script, nodeOptions);
     return { client, facts: await client.#facts };
   }
 

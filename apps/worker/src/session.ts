@@ -39,6 +39,7 @@ const wireReasons: Readonly<Record<ReleaseReason, WireReason>> = {
   yielded: WireReason.YIELDED,
   failed: WireReason.FAILED,
   'no-parameters': WireReason.NO_PARAMETERS,
+  undelivered: WireReason.UNDELIVERED,
 };
 
 export class Session {

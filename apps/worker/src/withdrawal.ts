@@ -2,7 +2,7 @@
 // Refuses to know who decides and who is told.
 
 /** Reasons that the coordinator hears, the enum names of the wire in lower case. */
-export type ReleaseReason = 'draining' | 'yielded' | 'failed' | 'no-parameters';
+export type ReleaseReason = 'draining' | 'yielded' | 'failed' | 'no-parameters' | 'undelivered';
 
 /** The task is given up from outside; the reason of an abort signal. Whoever has to know has been told. */
 export class Withdrawn extends Error {
@@ -16,7 +16,7 @@ export class Withdrawn extends Error {
 export class TaskFailure extends Error {
   override readonly name = 'TaskFailure';
   constructor(
-    readonly release: Extract<ReleaseReason, 'failed' | 'no-parameters'>,
+    readonly release: Extract<ReleaseReason, 'failed' | 'no-parameters' | 'undelivered'>,
     message: string,
     options?: ErrorOptions,
   ) {

@@ -3,7 +3,7 @@ import { convolution64, dot64, numericGradient, relativeError } from '../../../t
 import { randomArray, take, tensorOf } from '../../../test/support/random-tensors.js';
 import { liveTensors } from '../tensorflow/tensor.js';
 import { convolve, filterGradient, inputGradient, releaseTrace } from './convolution.js';
-import { geometryOf } from './padding.js';
+import { geometryOf } from './window.js';
 
 let before = 0;
 beforeEach(() => {

@@ -4,7 +4,7 @@ import { existsSync, type FSWatcher, watch } from 'node:fs';
 import { join } from 'node:path';
 import type { JobView, WorkerView } from '../../../apps/coordinator/src/jobs/ports.js';
 import type { StepRecord } from '../../../apps/coordinator/src/training/ledger-format.js';
-import type { TestApi } from '../api.js';
+import { hasEnded, type TestApi } from '../api.js';
 import { FaultProxy } from '../fault-proxy.js';
 import { PushWatch } from '../push-frames.js';
 import { RogueWorker } from '../rogue-worker.js';
@@ -160,6 +160,7 @@ export class Ground {
     await this.#rogue?.leave();
     const { coordinator, workers } = this.system;
     if (!coordinator.running) await this.system.restartCoordinator();
+    if (!hasEnded(await this.job())) await this.api.act(this.id, 'cancel');
     for (const worker of workers) if (!worker.running) worker.start();
     const whole = (pool: readonly WorkerView[]): boolean =>
       pool.length === workers.length && pool.every(({ state }) => state === 'active');

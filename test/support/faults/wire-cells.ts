@@ -15,7 +15,7 @@ export const wireCells: readonly Cell[] = [
       const push = await ground.pushes.hold('upload');
       const worker = await ground.worker(push.header.workerId);
       push.cut();
-      await ground.said(worker, /task given back.*Reducer\.PushGradient with .* for train task/);
+      await ground.said(worker, /Reducer\.PushGradient with .* for train task .*task given back/);
       await refusedOf(ground, push.header.workerId, /incomplete/);
     },
     longestStepSeconds: handOver + allowance,
@@ -85,6 +85,19 @@ export const wireCells: readonly Cell[] = [
       await ground.furtherSteps(2);
     },
     longestStepSeconds: 2 + comeBack + allowance,
+  },
+  {
+    fault: 'the slices cannot be reached for three seconds, although the sessions stay',
+    harm: async (ground) => {
+      await ground.untilStep(3);
+      for (const proxy of ground.proxies.slices) {
+        proxy.refusing = true;
+        proxy.cut();
+      }
+      await sleep(3_000);
+      for (const proxy of ground.proxies.slices) proxy.heal();
+    },
+    longestStepSeconds: 3 + comeBack + allowance,
   },
   {
     fault: 'nothing passes for three seconds, but no connection breaks',

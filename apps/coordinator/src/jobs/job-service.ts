@@ -323,8 +323,9 @@ export class JobService implements JobsPort {
   // ---- Views ----
 
   #reached(job: Job): JobRecord['reached'] {
-    const progress = job.run?.trainer?.progress;
-    if (progress === undefined) return job.record.reached;
+    const trainer = job.run?.trainer;
+    if (trainer?.opened !== true) return job.record.reached;
+    const { progress } = trainer;
     const { step, totalSteps, epoch, loss, top1, test, imagesPerSecond, checkpoint } = progress;
     return { step, totalSteps, epoch, loss, top1, test, imagesPerSecond, checkpoint };
   }

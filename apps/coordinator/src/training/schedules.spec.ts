@@ -8,8 +8,8 @@ function bitsOf({ parameters, momentum, statistics }: Outcome): string {
   return [parameters, momentum, statistics].map((part) => new Uint32Array(part.buffer).join()).join('/');
 }
 
-/** How often each schedule is drawn; long runs ask for more. */
-const runs = Number(process.env['LOCKSTEP_SCHEDULES'] ?? 2000);
+/** Schedules for each kind of wire; long runs ask for more. */
+const runs = Number(process.env['LOCKSTEP_SCHEDULES'] ?? 5000);
 
 describe.each(['float32', 'bfloat16'] as const)('a job with %s on the wire', (wire) => {
   it('comes to the same bits and a clean audit under any schedule of faults', { timeout: 600_000 }, async () => {

@@ -44,6 +44,8 @@ export class Trainer {
   #collector: StepCollector | undefined;
   #evaluation: Evaluation | undefined;
 
+  #opened = false;
+
   constructor(job: TrainingJob, services: TrainingServices) {
     this.job = job;
     this.#services = services;
@@ -293,6 +295,13 @@ export class Trainer {
     this.admissions.forget(worker);
     this.#collector?.workerGone(worker);
     this.board.workerGone(worker);
+    // Without any worker nothing else would tell people why the job stands still.
+    this.#services.onProgress();
+  }
+
+  /** Whether `progress` tells where the training is; before, its checkpoint is still being read. */
+  get opened(): boolean {
+    return this.#opened;
   }
 
   /** A worker's checksum of the probe. True: its contributions count from now on. */
@@ -342,6 +351,7 @@ export class Trainer {
       ledger.append({ kind: 'rollback', toVersion: step, reason, committedAt: new Date().toISOString() });
     }
     onOpened();
+    this.#opened = true;
     metrics.truncateFrom(step + 1);
     this.progress.step = step;
     this.progress.epoch = planStep(job.spec.training, job.dataset.trainCount, Math.max(0, step - 1)).epoch;
