@@ -107,7 +107,6 @@ const rules: readonly Rule[] = [
   // Part of the vocabulary, but this version cannot run it: better refused than ignored.
   ({ evaluation }) =>
     when(evaluation.crops !== 1, 'evaluation.crops', 'must be 1: evaluation over 10 crops is not available yet'),
-  ({ faults }) => when(faults.proofShare > 0, 'faults.proofShare', 'must be 0: proofs are not available yet'),
 ];
 
 function when(broken: boolean, path: string, message: string): FieldError | undefined {

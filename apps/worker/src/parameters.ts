@@ -218,7 +218,9 @@ async function pullOnce(
   if (name === undefined) throw new Error('The coordinator named no reducer slice.');
   const checksum = versionChecksum(checksums);
   if (names.some((other) => other.checksum !== checksum)) {
-    throw new BrokenVersion(`the checksum over all blocks is ${checksum}, not ${names.map((other) => other.checksum).join(', ')}`);
+    throw new BrokenVersion(
+      `the checksum over all blocks is ${checksum}, not ${names.map((other) => other.checksum).join(', ')}`,
+    );
   }
   return { jobId: request.jobId, lineage: request.lineage, version: request.version, checksum };
 }

@@ -106,7 +106,7 @@ export class TaskStages implements Stages<PreparedTask> {
 
   release(task: TaskEntry, reason: ReleaseReason, detail: string): void {
     const about = { task: taskName(task.key), attempt: task.attempt, reason };
-    if (reason === 'failed' || reason === 'no-parameters')
+    if (reason === 'failed' || reason === 'no-parameters' || reason === 'undelivered')
       this.#services.log.warn({ ...about, detail }, 'task given back');
     else this.#services.log.debug(about, 'task handed back');
     this.#services.release(task, reason, detail);
@@ -167,7 +167,7 @@ export class TaskStages implements Stages<PreparedTask> {
       const { outcome, detail } = await push.answer;
       this.#report(task, outcome, detail);
     } catch (error) {
-      throw new TaskFailure('failed', messageOf(error), { cause: error });
+      throw new TaskFailure(brokeOnTheWay(error) ? 'undelivered' : 'failed', messageOf(error), { cause: error });
     } finally {
       loan.release();
     }
@@ -206,6 +206,11 @@ export class TaskStages implements Stages<PreparedTask> {
     const usual = [Outcome.DUPLICATE, Outcome.STALE, Outcome.NO_ROOM].includes(outcome);
     this.#services.log[usual ? 'debug' : 'warn']({ ...about, detail }, 'refused');
   }
+}
+
+/** The connection's fault, not the task's: whatever would be computed now, it would not arrive. */
+function brokeOnTheWay(error: unknown): boolean {
+  return error instanceof WireError && error.fault !== 'failed' && error.fault !== 'unauthenticated';
 }
 
 interface Computed {

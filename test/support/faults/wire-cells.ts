@@ -47,7 +47,9 @@ export const wireCells: readonly Cell[] = [
       );
       pull.flip();
       const { workers } = ground.system;
-      await Promise.any(workers.map((worker) => ground.said(worker, /slice 0 at .*The parameters did not arrive whole/)));
+      await Promise.any(
+        workers.map((worker) => ground.said(worker, /slice 0 at .*The parameters did not arrive whole/)),
+      );
     },
     longestStepSeconds: handOver + allowance,
   },

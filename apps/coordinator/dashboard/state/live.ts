@@ -4,11 +4,11 @@ import { effect } from '@preact/signals';
 import type { JobView, WorkerView } from '../../src/jobs/ports.js';
 import { getJson, request, token } from './api.js';
 import { EventStream } from './event-stream.js';
-import { mergeSeries, type SeriesMap } from './series.js';
+import { isOfLayer, mergeSeries, type SeriesMap } from './series.js';
 import type { ServerSentEvent } from './sse-parser.js';
 import * as store from './store.js';
 
-/** What the curves show; other series (such as norms per layer) are for the API. */
+/** What the curves show; the heat map has the series per layer, and the others are for the API. */
 const SHOWN_SERIES = [
   'train/loss',
   'test/loss',
@@ -21,6 +21,8 @@ const SHOWN_SERIES = [
   'step/wait_seconds',
 ];
 const MAX_POINTS = 2000;
+/** Of each layer's series: a column of the heat map shows the mean of its points. */
+const MAX_POINTS_PER_LAYER = 300;
 
 const stream = new EventStream({
   open: (headers, signal) => request('/events', { headers, signal }),
@@ -110,14 +112,21 @@ async function loadCurves(jobId: string): Promise<void> {
   if (known?.jobId !== jobId) {
     store.curves.value = { jobId, state: 'loading', series: {} };
   }
-  const query = new URLSearchParams({ series: SHOWN_SERIES.join(','), maxPoints: String(MAX_POINTS) });
+  const fetchSeries = async (query: Record<string, string>): Promise<SeriesMap> => {
+    const path = `/jobs/${encodeURIComponent(jobId)}/metrics?${new URLSearchParams(query).toString()}`;
+    return (await getJson<{ series: SeriesMap }>(path)).series;
+  };
   try {
-    const answer = await getJson<{ series: SeriesMap }>(
-      `/jobs/${encodeURIComponent(jobId)}/metrics?${query.toString()}`,
-    );
+    // Which layers there are, only the answer tells: it is asked for everything, thinned.
+    const [shown, all] = await Promise.all([
+      fetchSeries({ series: SHOWN_SERIES.join(','), maxPoints: String(MAX_POINTS) }),
+      fetchSeries({ maxPoints: String(MAX_POINTS_PER_LAYER) }),
+    ]);
+    const layers = Object.fromEntries(Object.entries(all).filter(([name]) => isOfLayer(name)));
     const meanwhile = store.curves.peek();
     if (meanwhile?.jobId === jobId) {
-      store.curves.value = { jobId, state: 'loaded', series: mergeSeries(meanwhile.series, answer.series) };
+      const series = mergeSeries(meanwhile.series, { ...shown, ...layers });
+      store.curves.value = { jobId, state: 'loaded', series };
     }
   } catch (error) {
     console.debug('Curves could not be fetched:', error);

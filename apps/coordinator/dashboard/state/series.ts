@@ -8,9 +8,13 @@ export type SeriesMap = Readonly<Record<string, SeriesPoints>>;
 
 /** Above this many points a series that grows live is thinned again, to half as many. */
 const MAX_LIVE_POINTS = 4000;
+/** The same for one of the hundreds of series per layer. */
+const MAX_LIVE_POINTS_PER_LAYER = 600;
+/** What the series per layer begin with. */
+const LAYER_SERIES = ['gradient/norm/', 'update/ratio/'];
 
 /** `fresh` replaces what `known` has between fresh's first and last step, as when steps are run again. Both are in order. */
-export function mergePoints(known: SeriesPoints, fresh: SeriesPoints): SeriesPoints {
+export function mergePoints(known: SeriesPoints, fresh: SeriesPoints, atMost = MAX_LIVE_POINTS): SeriesPoints {
   const first = fresh[0]?.[0];
   const last = fresh.at(-1)?.[0];
   if (first === undefined || last === undefined) {
@@ -19,12 +23,12 @@ export function mergePoints(known: SeriesPoints, fresh: SeriesPoints): SeriesPoi
   const before = known.slice(0, firstIndexAtOrAfter(known, first));
   const after = known.slice(firstIndexAtOrAfter(known, last + 1));
   const merged = [...before, ...fresh, ...after];
-  if (merged.length <= MAX_LIVE_POINTS) {
+  if (merged.length <= atMost) {
     return merged;
   }
   return downsample(
     merged.map(([step, value]): Point => [step, value]),
-    MAX_LIVE_POINTS / 2,
+    atMost / 2,
   );
 }
 
@@ -34,9 +38,14 @@ export function mergeSeries(known: SeriesMap, fresh: SeriesMap): SeriesMap {
     merged[name] = mergePoints(
       known[name] ?? [],
       points.filter(([, value]) => Number.isFinite(value)),
+      isOfLayer(name) ? MAX_LIVE_POINTS_PER_LAYER : MAX_LIVE_POINTS,
     );
   }
   return merged;
+}
+
+export function isOfLayer(name: string): boolean {
+  return LAYER_SERIES.some((prefix) => name.startsWith(prefix));
 }
 
 /**

@@ -12,6 +12,7 @@ import {
 import { hasEnded } from '../state/job-facts.js';
 import { curves, type Curves } from '../state/store.js';
 import { Chart, type ChartSpec } from './chart.js';
+import { HeatMap } from './heat-map.js';
 
 const charts: readonly ChartSpec[] = [
   {
@@ -89,6 +90,7 @@ export function JobCharts({ job }: { job: JobView }) {
       {charts.map((spec) => (
         <Chart spec={spec} series={known.series} key={spec.id} />
       ))}
+      <HeatMap series={known.series} />
     </section>
   );
 }

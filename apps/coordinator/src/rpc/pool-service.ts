@@ -18,6 +18,13 @@ import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 export const protocolVersion = 1;
 const heartbeatIntervalMs = 1000;
 
+/** What a worker could not do, where that is why it gives a task back. */
+const complaints: Partial<Record<ReleaseReason, string>> = {
+  [ReleaseReason.FAILED]: 'compute',
+  [ReleaseReason.NO_PARAMETERS]: 'get the parameters of',
+  [ReleaseReason.UNDELIVERED]: 'deliver',
+};
+
 export interface PoolServiceOptions {
   readonly registry: WorkerRegistry;
   readonly jobs: RunningJobs;
@@ -148,10 +155,11 @@ class WorkerSession {
         const key = fromWireKey(message.value.key);
         if (key === undefined) return this.#fail(status.INVALID_ARGUMENT, 'The release names no task.');
         const failed = reason === ReleaseReason.FAILED;
-        if (failed)
+        const couldNot = complaints[reason];
+        if (couldNot !== undefined)
           this.#log.warn(
             { worker: worker.name },
-            `Worker ${worker.name} could not compute ${taskName(key)}: ${detail}`,
+            `Worker ${worker.name} could not ${couldNot} ${taskName(key)}: ${detail}`,
           );
         this.#jobs.release(key, worker, failed ? detail : undefined);
       }

@@ -29,6 +29,7 @@ function record(step: number): StepRecord {
       attempt: 1,
       seconds: 1,
       checksum: 1,
+      provedBy: null,
     })),
     refused: [],
     loss: 1,

@@ -12,6 +12,8 @@ const taskSchema = z.strictObject({
   seconds: z.number(),
   /** CRC32C over the contribution's block checksums, in block order. */
   checksum: z.int().nonnegative(),
+  /** Worker that came to the same bits, where one was asked to. */
+  provedBy: z.string().nullable(),
 });
 
 const refusedSchema = z.strictObject({

@@ -26,7 +26,7 @@ export function stepRecord(step: number, change: Partial<StepRecord> = {}): Step
     sampleIdsSha256: 'ab'.repeat(32),
     excluded: [],
     excludedShards: [],
-    tasks: [{ task: 0, samples: 4, worker: 'w', attempt: 1, seconds: 0.5, checksum: 7 }],
+    tasks: [{ task: 0, samples: 4, worker: 'w', attempt: 1, seconds: 0.5, checksum: 7, provedBy: null }],
     refused: [],
     loss: 2.25,
     learningRate: 0.1,

@@ -20,6 +20,7 @@ describe.each(['float32', 'bfloat16'] as const)('a job with %s on the wire', (wi
       seed: fc.nat(),
       workers: fc.integer({ min: 1, max: 4 }),
       slices: fc.integer({ min: 1, max: 2 }),
+      proofShare: fc.constantFrom(0, 0.3, 1),
       // One contribution has 20 or 32 bytes: room for all, or for one.
       stagingBytes: fc.constantFrom(1e6, 32),
       faultRate: fc.constantFrom(0, 0.02, 0.1, 0.3),
@@ -86,4 +87,25 @@ describe('a sample whose gradient is never finite', () => {
       );
     },
   );
+});
+
+describe('a worker that computes other bits', () => {
+  it('is found by proofs and sent away, and nothing of it counts', { timeout: 300_000 }, async () => {
+    const reference = await simulate({ ...quiet, wire: 'float32' });
+    await fc.assert(
+      fc.asyncProperty(fc.nat(), fc.integer({ min: 3, max: 4 }), async (seed, workers) => {
+        const scenario = { ...quiet, seed, workers, proofShare: 1, biased: true, wire: 'float32' } as const;
+        const outcome = await simulate(scenario);
+        expect(bitsOf(outcome)).toBe(bitsOf(reference));
+        expect(outcome.sentAway).toBeLessThanOrEqual(1);
+        expect(outcome.audit.clean).toBe(true);
+      }),
+      { numRuns: 100, endOnFailure: true },
+    );
+  });
+
+  it('pauses the job where there are only two, and names both', async () => {
+    const scenario = { ...quiet, workers: 2, proofShare: 1, biased: true, wire: 'float32' } as const;
+    await expect(simulate(scenario)).rejects.toThrow(/The workers simulated and simulated computed different bits/);
+  });
 });

@@ -8,6 +8,7 @@ import { type Contribution, Contributions } from './contributions.js';
 import type { StepRecord } from './ledger-format.js';
 import type { OutcomeName } from './outcome.js';
 import type { PushReport, Slices } from './slices/messages.js';
+import { Proofs } from './proofs.js';
 import type { StepPlan } from './step-plan.js';
 import type { StepTasks } from './step-tasks.js';
 import type { TaskBoard } from './task-board.js';
@@ -25,7 +26,12 @@ const keptRefusals = 50;
 export interface CollectorServices {
   readonly slices: Slices;
   readonly workers: WorkerRegistry;
-  readonly board: Pick<TaskBoard, 'accepted' | 'release'>;
+  readonly board: Pick<TaskBoard, 'accepted' | 'release' | 'elsewhere'>;
+  /** Share of tasks that two workers must agree on. */
+  readonly proofShare: number;
+  readonly seed: number;
+  /** Class of the workers that may be asked for a proof. */
+  readonly classId: string | undefined;
   readonly admissions: Pick<Admissions, 'admits'>;
   /** Contributions for which the slices have room; the lowest task's is always let in. */
   readonly stagedAtOnce: number;
@@ -65,6 +71,8 @@ export class StepCollector {
   readonly #waiting = new Set<Contribution>();
   /** The same shape as the slices' sums: how many partial sums they hold. */
   readonly #sums: TreeAccumulator<null>;
+  readonly #proofs: Proofs<Contribution>;
+  readonly #provedBy = new Map<number, string>();
   readonly #refused: StepRecord['refused'] = [];
   readonly #notFiniteTimes = new Map<number, number>();
   readonly #notFinite: NotFiniteTask[] = [];
@@ -81,6 +89,7 @@ export class StepCollector {
     this.#contributions = new Contributions(services.slices.count);
     this.#winners = Array.from({ length: tasks.count }, () => undefined);
     this.#sums = new TreeAccumulator<null>(Math.max(1, tasks.count), () => null);
+    this.#proofs = new Proofs(services.proofShare, services.seed, plan.step);
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -135,7 +144,7 @@ export class StepCollector {
   /** A worker's session ended: what it has not delivered whole it never will. */
   workerGone(worker: string): void {
     for (const contribution of this.#contributions.undecided()) {
-      if (contribution.worker !== worker) continue;
+      if (contribution.worker !== worker || this.#proofs.holds(contribution)) continue;
       this.#refuse(
         contribution,
         'incomplete',
@@ -149,6 +158,7 @@ export class StepCollector {
    * worker that only waits, a waiting contribution gives way. Its task is queued again.
    */
   relieve(): void {
+    this.#giveUpProofs();
     const lowest = this.#tasks.lowestUnaccepted();
     if (this.#waiting.size === 0 || lowest === undefined || this.#contributions.undecided(lowest).length > 0) return;
     const holders = this.#tasks.claimsOf(lowest).map((claim) => claim.worker);
@@ -217,8 +227,56 @@ export class StepCollector {
         `${taskName(key)} was computed with other samples than its own.`,
       );
     }
-    const { board } = this.#services;
-    board.accepted(key, worker);
+    if (this.#proofs.wants(key.task) && this.#tasks.stateOf(key.task) !== 'accepted') this.#prove(contribution);
+    else this.#accept(contribution);
+  }
+
+  /** It counts once another worker came to the same bits; who comes to others than two that agree is sent away. */
+  #prove(contribution: Contribution): void {
+    const { key, worker } = contribution;
+    const proof = this.#proofs.offer(contribution);
+    if (proof === undefined) return this.#services.board.elsewhere(key, worker);
+    for (const differing of proof.differing) {
+      const name = this.#services.workers.nameOf(differing.worker);
+      this.#refuse(
+        differing,
+        'not_admitted',
+        `Worker ${name} computed other bits for ${taskName(key)} than two others.`,
+      );
+      if (this.#worker(differing.worker) !== undefined) this.#services.workers.drain(differing.worker);
+    }
+    this.#provedBy.set(key.task, this.#services.workers.nameOf(proof.provedBy));
+    this.#accept(proof.accepted);
+  }
+
+  /** Where nobody else is there to prove a task, one contribution must do; of two that differ none can. */
+  #giveUpProofs(): void {
+    const { workers, classId } = this.#services;
+    for (const task of this.#proofs.tasks()) {
+      const waiting = this.#proofs.waiting(task);
+      const others = workers
+        .connected(classId)
+        .some(({ id, state }) => state === 'active' && !waiting.some((contribution) => contribution.worker === id));
+      const [only, second] = waiting;
+      if (others || only === undefined) continue;
+      if (second === undefined) {
+        this.#proofs.take(task);
+        this.#accept(only);
+        continue;
+      }
+      const names = waiting.map(({ worker }) => workers.nameOf(worker)).join(' and ');
+      this.#reject(
+        new TrainingPausedError(
+          `The workers ${names} computed different bits for ${taskName(only.key)}, and there is no third to say which is right. ` +
+            'Stop the one that you do not trust, start another, then resume the job.',
+        ),
+      );
+    }
+  }
+
+  #accept(contribution: Contribution): void {
+    const { key, worker, totals } = contribution;
+    this.#services.board.accepted(key, worker);
     if (!this.#tasks.accept(key.task, worker)) {
       return this.#refuse(contribution, 'duplicate', `${taskName(key)} has its contribution already.`);
     }
@@ -285,6 +343,7 @@ export class StepCollector {
         attempt,
         seconds: totals.computeSeconds,
         checksum,
+        provedBy: this.#provedBy.get(key.task) ?? null,
       })),
       refused: this.#refused,
       loss: sum(({ totals }) => totals.lossSum) / samples,

@@ -33,6 +33,8 @@ interface Task {
   acceptedFrom: string | undefined;
   /** Attempts that were put in the queue although somebody works on the task. */
   speculative: Set<number>;
+  /** Workers that have computed it, while another is to. */
+  excluded: Set<string>;
 }
 
 /** A task that is to be put in the queue now. */
@@ -56,6 +58,7 @@ export class StepTasks {
       claims: [],
       acceptedFrom: undefined,
       speculative: new Set(),
+      excluded: new Set(),
     }));
   }
 
@@ -121,6 +124,11 @@ export class StepTasks {
     const entry = this.#tasks[task];
     if (entry === undefined) return 'unknown-task';
     if (entry.state === 'accepted') return 'already-accepted';
+    if (entry.excluded.has(worker)) {
+      // The entry is used up: it has to be queued again, for somebody else.
+      this.lost(task, attempt);
+      return 'in-good-hands';
+    }
     if (entry.claims.some((claim) => claim.worker === worker)) return 'in-good-hands';
     if (entry.state === 'claimed' && !entry.speculative.delete(attempt)) return 'in-good-hands';
     entry.claims.push({ worker, attempt, since: now });
@@ -146,6 +154,17 @@ export class StepTasks {
     if (entry.state !== 'claimed' || entry.claims.length === before || entry.claims.length > 0) return false;
     entry.state = 'open';
     return true;
+  }
+
+  /** A worker has done its part: another is to compute the same. True when the task is open again. */
+  elsewhere(task: number, worker: string): boolean {
+    this.#tasks[task]?.excluded.add(worker);
+    return this.release(task, worker);
+  }
+
+  /** Whether some task that nobody holds may be taken by this worker. */
+  wants(worker: string): boolean {
+    return this.#tasks.some(({ state, excluded }) => (state === 'open' || state === 'queued') && !excluded.has(worker));
   }
 
   /** All of a worker's claims are gone (its session ended). Returns the tasks that are open again. */

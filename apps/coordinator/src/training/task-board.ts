@@ -109,6 +109,11 @@ export class TaskBoard {
     if (this.find(key)?.release(key.task, worker) === true) this.#reopened();
   }
 
+  /** A worker has done its part of a task that another is to compute too. */
+  elsewhere(key: TaskKey, worker: string): void {
+    if (this.find(key)?.elsewhere(key.task, worker) === true) this.#reopened();
+  }
+
   /** A contribution to this task was accepted: other holders of it may stop. */
   accepted(key: TaskKey, from: string): void {
     for (const claim of this.find(key)?.claimsOf(key.task) ?? []) {
@@ -226,9 +231,11 @@ export class TaskBoard {
    * Workers that only wait for a later version, at most `wanted` of them, give one such task back, so that they can take
    * one of the lowest step.
    */
-  #makeRoom(wanted: number): void {
+  #makeRoom(wanted: number, speculating = false): void {
     const [lowest, ...later] = this.#sorted();
-    const waiting = this.#workers().filter((worker) => lowest?.tasks.heldBy(worker.id).length === 0);
+    const waiting = this.#workers().filter(
+      ({ id }) => lowest?.tasks.heldBy(id).length === 0 && (lowest.tasks.wants(id) || speculating),
+    );
     for (const worker of waiting.slice(0, wanted)) {
       for (const { tasks } of later) {
         const task = tasks.heldBy(worker.id).at(-1);
@@ -258,7 +265,7 @@ export class TaskBoard {
       if (attempt !== undefined) copies.push({ entry: lowest.entryOf(attempt), priority: this.#priorityOf(lowest) });
     }
     await this.#options.queue.put(copies);
-    this.#makeRoom(copies.length);
+    this.#makeRoom(copies.length, true);
   }
 
   #cancel(worker: string, key: TaskKey, attempt: number): void {

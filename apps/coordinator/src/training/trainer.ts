@@ -176,7 +176,16 @@ export class Trainer {
     const contributionBytes =
       layout.parameterCount * (spec.training.wire === 'bfloat16' ? 2 : 4) + layout.statisticCount * 4;
     const stagedAtOnce = Math.max(1, Math.floor(stagingBytes / contributionBytes));
-    const collector = new StepCollector(plan, tasks, { slices, workers, board, admissions, stagedAtOnce });
+    const collector = new StepCollector(plan, tasks, {
+      slices,
+      workers,
+      board,
+      admissions,
+      stagedAtOnce,
+      proofShare: spec.faults.proofShare,
+      seed: spec.training.seed,
+      classId: this.job.classId,
+    });
     this.#collector = collector;
     const { jobId, lineage, step, round } = tasks.id;
     slices.broadcast({

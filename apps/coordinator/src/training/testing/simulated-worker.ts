@@ -57,6 +57,10 @@ export class SimulatedWorker {
   #computing: { readonly held: Held; readonly version: PublishedVersion } | undefined;
   #uploads: Upload[] = [];
   #progress = 0;
+  /** Computes other bits than everybody else, and passes the probe nevertheless. */
+  biased = false;
+  /** Told to leave. */
+  leaving = false;
   /** Stopped by SIGSTOP: it makes no move. */
   frozen = false;
 
@@ -140,6 +144,7 @@ export class SimulatedWorker {
   }
 
   #hear(message: NonNullable<SessionResponse['message']>): void {
+    if (message.$case === 'drain') this.leaving = true;
     if (message.$case !== 'yieldTask' && message.$case !== 'cancelTask') return;
     const key = fromWireKey(message.value.key)!;
     const name = taskId(key);
@@ -183,6 +188,7 @@ export class SimulatedWorker {
         blocks: job.slice.blocks.length,
       };
       const vectors = contributionOf(job.slice.buffer(version.buffer), ids, entry.miniBatchSamples, job.slice.job.wire);
+      if (this.biased) vectors.parameters[1]! += 1;
       if (fault === 'not finite') vectors.statistics[0] = Number.NaN;
       if (fault === 'not finite') vectors.parameters[0] = 0x7fc0;
       if (fault === 'not finite' && vectors.parameters instanceof Float32Array) vectors.parameters[0] = Number.NaN;

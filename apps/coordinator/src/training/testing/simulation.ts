@@ -42,6 +42,10 @@ export interface Scenario {
   readonly wire: 'float32' | 'bfloat16';
   /** A sample whose gradient is never finite, and what the job does about it. */
   readonly poison?: { readonly sampleId: number; readonly onNotFinite: 'pause' | 'exclude' };
+  /** Share of tasks that two workers must agree on. */
+  readonly proofShare?: number;
+  /** The first worker computes other bits than the others, until it is sent away. */
+  readonly biased?: boolean;
   /** Room for contributions in the slices. */
   readonly stagingBytes: number;
   /** Share of turns in which something goes wrong. */
@@ -54,9 +58,11 @@ export interface Outcome {
   readonly statistics: Float32Array;
   readonly audit: AuditReport;
   readonly faults: Readonly<Record<string, number>>;
+  /** Workers that were told to leave. */
+  readonly sentAway: number;
 }
 
-function specOf({ wire, poison }: Scenario) {
+function specOf({ wire, poison, proofShare }: Scenario) {
   return resolveJobSpec({
     model: { architecture: 'resnet8' },
     dataset: { kind: 'synthetic', size: trainCount, testSize: 20 },
@@ -70,7 +76,7 @@ function specOf({ wire, poison }: Scenario) {
       wire,
       schedule: { kind: 'constant', learningRate: 0.1 },
     },
-    faults: { onNotFinite: poison?.onNotFinite ?? 'pause' },
+    faults: { onNotFinite: poison?.onNotFinite ?? 'pause', proofShare: proofShare ?? 0 },
     evaluation: { everyEpochs: 1 },
     checkpoint: { everySteps: 2 },
   });
@@ -98,6 +104,7 @@ class Simulation {
   readonly #checkpoints: SimulatedCheckpoints;
   readonly #faults: Record<string, number> = {};
   #now = 0;
+  #sentAway = 0;
   #lineage = 0;
   #notFinite = new Set<number>();
   #workers: SimulatedWorker[] = [];
@@ -128,6 +135,7 @@ class Simulation {
       if (count > longestRun) throw new Error(`The job does not end: ${JSON.stringify(this.#scenario)}`);
       const faulty = count < faultyTurns && this.#random.uniform() < this.#scenario.faultRate;
       if (!(faulty && this.#misfortune())) this.#move(count >= faultyTurns);
+      this.#letLeave();
       await turn();
     }
     const { parameters, momentum, statistics } = this.#checkpoints.newest;
@@ -135,7 +143,7 @@ class Simulation {
     const { training } = this.#spec;
     const expected = (step: number, excluded?: readonly number[]) => planStep(training, trainCount, step, excluded);
     const report = audit(records, training.steps!, expected, problems);
-    return { parameters, momentum, statistics, audit: report, faults: this.#faults };
+    return { parameters, momentum, statistics, audit: report, faults: this.#faults, sentAway: this.#sentAway };
   }
 
   close(): void {
@@ -187,6 +195,7 @@ class Simulation {
       },
     );
     this.#workers = Array.from({ length: this.#scenario.workers }, () => this.#newWorker());
+    this.#workers[0]!.biased = this.#scenario.biased === true && this.#sentAway === 0;
   }
 
   /** What a SIGKILL leaves: the ledger's file, the checkpoints, the queue. */
@@ -195,6 +204,15 @@ class Simulation {
     for (const worker of this.#workers) worker.die();
     clearTimers(trainer);
     ledger.close();
+  }
+
+  /** Who was told to leave, leaves; another comes. */
+  #letLeave(): void {
+    this.#workers.forEach((worker, index) => {
+      if (!worker.leaving) return;
+      this.#sentAway += 1;
+      this.#replace(index, () => worker.die());
+    });
   }
 
   #newWorker(): SimulatedWorker {
