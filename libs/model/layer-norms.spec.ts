@@ -1,16 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { modelOf } from '../../test/support/networks.js';
-import {
-  gradientNorms,
-  inPieceOrder,
-  layersOf,
-  movesOf,
-  piecesOf,
-  squaresOf,
-  updateRatios,
-} from './layer-norms.js';
+import { layerFigures, layersOf, pieceSums, piecesOf } from './layer-norms.js';
 import { NORM_BLOCK_ELEMENTS } from './optimizer.js';
 import { initialState, layoutOf } from './parameters.js';
+import { randomStream } from './random.js';
 
 const model = modelOf('resnet18', { classes: 100, imageSize: 64 });
 const layout = layoutOf(model);
@@ -19,25 +12,29 @@ const pieces = piecesOf(layers);
 const { parameters: before } = initialState(model, layout, 1);
 const { parameters: after } = initialState(model, layout, 2);
 
-/** What slices that own blocks in turn give, each from a gapless vector of its own blocks, put together again. */
-function bySlices(slices: number, valuesOf: (block: number) => number[]): Float64Array {
-  const blocks = Math.ceil(layout.parameterCount / NORM_BLOCK_ELEMENTS);
-  const own = Array.from({ length: slices }, (): number[] => []);
-  for (let block = 0; block < blocks; block++) own[block % slices]!.push(...valuesOf(block));
-  return inPieceOrder(own, pieces);
-}
+const random = randomStream(3);
+const gradient = Float32Array.from({ length: layout.parameterCount }, () => random.normal());
 
-function blockOf(x: Float32Array, block: number): Float32Array {
-  return x.slice(block * NORM_BLOCK_ELEMENTS, (block + 1) * NORM_BLOCK_ELEMENTS);
+/** What slices that own blocks in turn give, each with the gradient of its own blocks alone, without gaps. */
+function bySlices(slices: number): Float64Array[] {
+  return Array.from({ length: slices }, (_, slice) => {
+    const own = Array.from(
+      { length: Math.ceil(layout.parameterCount / NORM_BLOCK_ELEMENTS) },
+      (__, block) => block,
+    ).filter((block) => block % slices === slice);
+    const parts = own.map((block) => gradient.slice(block * NORM_BLOCK_ELEMENTS, (block + 1) * NORM_BLOCK_ELEMENTS));
+    const gapless = new Float64Array(parts.reduce((sum, part) => sum + part.length, 0));
+    own.forEach((_block, index) => gapless.set(parts[index]!, index * NORM_BLOCK_ELEMENTS));
+    const vectors = { gradient: Float32Array.from(gapless), before, after };
+    const sums = pieces
+      .filter(({ block }) => block % slices === slice)
+      .flatMap((piece) => {
+        const inBlock = piece.from - piece.block * NORM_BLOCK_ELEMENTS;
+        return pieceSums(piece, vectors, own.indexOf(piece.block) * NORM_BLOCK_ELEMENTS + inBlock);
+      });
+    return Float64Array.from(sums);
+  });
 }
-
-const inBlock = (block: number) => pieces.filter((piece) => piece.block === block);
-const squares = (slices: number, x: Float32Array): Float64Array =>
-  bySlices(slices, (block) => squaresOf(blockOf(x, block), block * NORM_BLOCK_ELEMENTS, inBlock(block)));
-const moves = (slices: number): Float64Array =>
-  bySlices(slices, (block) =>
-    movesOf(blockOf(before, block), blockOf(after, block), block * NORM_BLOCK_ELEMENTS, inBlock(block)),
-  );
 
 describe('pieces', () => {
   it('cover each layer in order, each in one block', () => {
@@ -55,18 +52,14 @@ describe('pieces', () => {
   });
 });
 
-describe('norms', () => {
+describe('figures per layer', () => {
   it('have the same bits for any number of slices', () => {
-    const [one, ...others] = [1, 2, 3, 5].map((slices) => ({
-      norms: gradientNorms(layers, pieces, squares(slices, before)),
-      ratios: updateRatios(layers, pieces, moves(slices), squares(slices, before)),
-    }));
+    const [one, ...others] = [1, 2, 3, 5].map((slices) => layerFigures(layers, pieces, bySlices(slices)));
     for (const other of others) expect(other).toEqual(one);
   });
 
-  it('are those of each layer, under its name', () => {
-    const norms = gradientNorms(layers, pieces, squares(2, before));
-    const ratios = updateRatios(layers, pieces, moves(2), squares(2, before));
+  it('are those of each layer, under its name, from the images to the loss', () => {
+    const figures = layerFigures(layers, pieces, bySlices(2));
     expect(layers.map(({ name }) => name)).toEqual([
       'conv1',
       ...[1, 2, 3, 4].flatMap((stage) => [
@@ -78,20 +71,21 @@ describe('norms', () => {
       ]),
       'fc',
     ]);
-    for (const { name } of layers) {
-      const { offset, size } = layout.parameters.find((entry) => entry.name === `${name}.weight`)!;
-      const [weights, moved] = [0, 0].map(() => ({ sum: 0 }));
+    expect(Object.keys(figures)).toEqual(layers.flatMap(({ name }) => [`gradient/norm/${name}`, `update/ratio/${name}`]));
+    for (const { name, offset, size } of layers) {
+      let [slopes, moves, weights] = [0, 0, 0];
       for (let i = offset; i < offset + size; i++) {
-        weights!.sum += before[i]! ** 2;
-        moved!.sum += (after[i]! - before[i]!) ** 2;
+        slopes += gradient[i]! ** 2;
+        moves += (after[i]! - before[i]!) ** 2;
+        weights += before[i]! ** 2;
       }
-      expect(norms[`gradient/norm/${name}`]! / Math.sqrt(weights!.sum)).toBeCloseTo(1, 10);
-      expect(ratios[`update/ratio/${name}`]! / Math.sqrt(moved!.sum / weights!.sum)).toBeCloseTo(1, 10);
+      expect(figures[`gradient/norm/${name}`]! / Math.sqrt(slopes)).toBeCloseTo(1, 10);
+      expect(figures[`update/ratio/${name}`]! / Math.sqrt(moves / weights)).toBeCloseTo(1, 10);
     }
   });
 
   it('give a ratio of 0 for weights that are all zero', () => {
-    const nothing = new Float64Array(pieces.length);
-    expect(Object.values(updateRatios(layers, pieces, nothing, nothing)).every((ratio) => ratio === 0)).toBe(true);
+    const figures = layerFigures(layers, pieces, [new Float64Array(3 * pieces.length)]);
+    expect(Object.values(figures).every((value) => value === 0)).toBe(true);
   });
 });

@@ -2,7 +2,7 @@
 // Refuses to know: threads and slices. Who owns a block sums its pieces, and pieces are added along the tree: so the number of
 // owners shows in no bit.
 
-import { NORM_BLOCK_ELEMENTS, sumOfSquares } from './optimizer.js';
+import { NORM_BLOCK_ELEMENTS } from './optimizer.js';
 import type { ParameterLayout } from './parameters.js';
 import { sumTree } from './reduction.js';
 
@@ -49,81 +49,86 @@ export function piecesOf(layers: readonly Layer[]): Piece[] {
   return pieces;
 }
 
+/** What a step started from and came to: `before` and `after` are whole vectors, `gradient` need hold the piece alone. */
+export interface StepVectors {
+  readonly gradient: Float32Array;
+  readonly before: Float32Array;
+  readonly after: Float32Array;
+}
+
+/** Numbers per piece that `pieceSums` gives. */
+const SUMS = 3;
+
 /**
- * Sum of squares over each of the pieces, in float64.
- * @param first element of the flat vector that `x[0]` is
+ * Sums over a piece, in float64 and in a fixed order: squares of the gradient, of what the weights moved by, and of the
+ * weights before.
+ * @param gradientAt element of `gradient` that belongs to the piece's first
  */
-export function squaresOf(x: Float32Array, first: number, pieces: readonly Piece[]): number[] {
-  return pieces.map(({ from, to }) => sumOfSquares(x, from - first, to - first));
+export function pieceSums({ from, to }: Piece, vectors: StepVectors, gradientAt: number): [number, number, number] {
+  const { gradient, before, after } = vectors;
+  let [gradients, moves, weights] = [0, 0, 0];
+  let [otherGradients, otherMoves, otherWeights] = [0, 0, 0];
+  const shift = gradientAt - from;
+  let index = from;
+  // Two chains of additions that overlap.
+  for (; index + 1 < to; index += 2) {
+    const slope = gradient[index + shift]!;
+    const weight = before[index]!;
+    const move = after[index]! - weight;
+    gradients += slope * slope;
+    moves += move * move;
+    weights += weight * weight;
+    const otherSlope = gradient[index + 1 + shift]!;
+    const otherWeight = before[index + 1]!;
+    const otherMove = after[index + 1]! - otherWeight;
+    otherGradients += otherSlope * otherSlope;
+    otherMoves += otherMove * otherMove;
+    otherWeights += otherWeight * otherWeight;
+  }
+  if (index < to) {
+    gradients += gradient[index + shift]! ** 2;
+    moves += (after[index]! - before[index]!) ** 2;
+    weights += before[index]! ** 2;
+  }
+  return [gradients + otherGradients, moves + otherMoves, weights + otherWeights];
 }
 
 /**
- * Sum of the squares of after - before over each of the pieces, in float64.
- * @param first element of the flat vector that `before[0]` and `after[0]` are
+ * The metrics of a step for each layer: `gradient/norm/<layer>`, the norm of its gradient before clipping, and
+ * `update/ratio/<layer>`, how far its weights moved as a share of their norm (0 where they were all zero). A ratio around
+ * 1e-3 is usual; a layer far below it hardly learns, one far above it forgets.
+ *
+ * @param sums what each owner gave: `pieceSums` of its pieces in their order; block b belongs to owner b mod (number of owners)
  */
-export function movesOf(before: Float32Array, after: Float32Array, first: number, pieces: readonly Piece[]): number[] {
-  return pieces.map(({ from, to }) => {
-    let even = 0;
-    let odd = 0;
-    let index = from - first;
-    const end = to - first;
-    for (; index + 1 < end; index += 2) {
-      const one = after[index]! - before[index]!;
-      const other = after[index + 1]! - before[index + 1]!;
-      even += one * one;
-      odd += other * other;
-    }
-    if (index < end) even += (after[index]! - before[index]!) ** 2;
-    return even + odd;
-  });
-}
-
-/** Norm of each layer's gradient, before clipping, under `gradient/norm/<layer>`. */
-export function gradientNorms(
+export function layerFigures(
   layers: readonly Layer[],
   pieces: readonly Piece[],
-  squares: ArrayLike<number>,
+  sums: readonly Float64Array[],
 ): Record<string, number> {
-  const sums = layerSums(layers, pieces, squares);
-  return Object.fromEntries(layers.map(({ name }, layer) => [`gradient/norm/${name}`, Math.sqrt(sums[layer]!)]));
+  const [gradients, moves, weights] = columnsOf(pieces, sums);
+  const figures: Record<string, number> = {};
+  let first = 0;
+  for (const [layer, { name }] of layers.entries()) {
+    let end = first;
+    while (pieces[end]?.layer === layer) end += 1;
+    const weight = sumTree(weights, first, end);
+    figures[`gradient/norm/${name}`] = Math.sqrt(sumTree(gradients, first, end));
+    figures[`update/ratio/${name}`] = weight === 0 ? 0 : Math.sqrt(sumTree(moves, first, end) / weight);
+    first = end;
+  }
+  return figures;
 }
 
-/**
- * How far each layer's weights moved in a step, as a share of their norm before it, under `update/ratio/<layer>`. Around 1e-3
- * is usual; a layer far below it hardly learns, one far above it forgets. 0 where the weights are all zero.
- */
-export function updateRatios(
-  layers: readonly Layer[],
+/** The owners' sums in the order of pieces, each kind in an array of its own. */
+function columnsOf(
   pieces: readonly Piece[],
-  moves: ArrayLike<number>,
-  weights: ArrayLike<number>,
-): Record<string, number> {
-  const [moved, before] = [layerSums(layers, pieces, moves), layerSums(layers, pieces, weights)];
-  return Object.fromEntries(
-    layers.map(({ name }, layer) => {
-      const weight = before[layer]!;
-      return [`update/ratio/${name}`, weight === 0 ? 0 : Math.sqrt(moved[layer]! / weight)];
-    }),
-  );
-}
-
-/** The sum over each layer's pieces, along the tree. */
-function layerSums(layers: readonly Layer[], pieces: readonly Piece[], values: ArrayLike<number>): number[] {
-  let from = 0;
-  return layers.map((_, layer) => {
-    let to = from;
-    while (pieces[to]?.layer === layer) to += 1;
-    const sum = sumTree(values, from, to);
-    from = to;
-    return sum;
-  });
-}
-
-/** Values per piece of all owners, in order of pieces, where blocks were dealt to the owners in turn: block b to b mod owners. */
-export function inPieceOrder(values: readonly ArrayLike<number>[], pieces: readonly Piece[]): Float64Array {
-  const taken = values.map(() => 0);
-  return Float64Array.from(pieces, ({ block }) => {
-    const owner = block % values.length;
-    return values[owner]![taken[owner]!++]!;
-  });
+  sums: readonly Float64Array[],
+): [gradients: Float64Array, moves: Float64Array, weights: Float64Array] {
+  const taken = sums.map(() => 0);
+  const columns = Array.from({ length: SUMS }, () => new Float64Array(pieces.length));
+  for (const [index, { block }] of pieces.entries()) {
+    const owner = block % sums.length;
+    for (const column of columns) column[index] = sums[owner]![taken[owner]!++]!;
+  }
+  return columns as [Float64Array, Float64Array, Float64Array];
 }

@@ -6,24 +6,26 @@ import type { ModelSpec } from './job-spec.js';
 import { Network } from './network.js';
 import { liveTensors } from './tensorflow/tensor.js';
 
-// Every shortcut, activation and form, with and without batch norm, against tfjs's own autodiff of the same net.
+const activations = ['relu', 'leaky_relu', 'sigmoid', 'tanh'] as const;
+const shortcuts = ['A', 'B', 'C'] as const;
+
+// Every shortcut with every activation, every form of the table, with and without batch norm, against tfjs's own autodiff.
 const nets: [ModelSpec, samples: number, bound?: number][] = [
-  [modelOf('resnet8', { shortcut: 'A' }), 4],
-  [modelOf('resnet8', { shortcut: 'B' }), 4],
-  [modelOf('resnet8', { shortcut: 'C' }), 4],
+  ...activations.flatMap((activation) =>
+    shortcuts.map((shortcut): [ModelSpec, number] => [modelOf('resnet8', { activation, shortcut }), 4]),
+  ),
+  ...activations.map((activation): [ModelSpec, number] => [modelOf('plain8', { activation }), 4]),
   [modelOf('resnet14', { shortcut: 'A', imageSize: 17 }), 3],
-  [modelOf('plain8'), 4],
-  [modelOf('resnet8', { activation: 'leaky_relu', shortcut: 'A' }), 4],
-  [modelOf('resnet8', { activation: 'sigmoid' }), 4],
-  [modelOf('resnet8', { activation: 'tanh', shortcut: 'C' }), 4],
   [modelOf('resnet8', { batchNorm: false, shortcut: 'A' }), 4],
   [modelOf('resnet8', { batchNorm: false, shortcut: 'C', activation: 'tanh' }), 4],
   [modelOf('plain8', { batchNorm: false, activation: 'leaky_relu' }), 4],
   // 53 layers deep, rounding alone makes 2e-5.
   [modelOf('resnet18', { shortcut: 'A', activation: 'tanh', imageSize: 48 }), 3, 1e-4],
   [modelOf('plain18', { activation: 'tanh', imageSize: 48 }), 3, 1e-4],
+  [modelOf('resnet34', { activation: 'tanh', imageSize: 32 }), 3, 1e-4],
   [modelOf('resnet50', { activation: 'tanh', imageSize: 48 }), 3, 1e-4],
   [modelOf('resnet50-v1.5', { activation: 'tanh', shortcut: 'C', imageSize: 48 }), 3, 1e-4],
+  [modelOf('plain50', { activation: 'tanh', imageSize: 32 }), 3, 1e-3],
   // Here an input of a rectifier lies so near to zero that the two roads take different sides of the kink.
   [modelOf('resnet18', { imageSize: 48 }), 3, 1e-2],
 ];

@@ -1,7 +1,7 @@
 """The other side of the parity tests: torchvision's own models on the weights and pixels that a test hands over.
 
-    torch_reference.py pass ARCHITECTURE FOLDER     one training pass: reads model.safetensors and batch.safetensors (images in NHWC,
-        labels), writes float32.safetensors and float64.safetensors: loss, gradients under the parameters' names, running statistics
+    torch_reference.py pass ARCHITECTURE ACTIVATION FOLDER     one training pass: reads model.safetensors and batch.safetensors (images
+        in NHWC, labels), writes float32.safetensors and float64.safetensors: loss, gradients by parameter, running statistics
     torch_reference.py load ARCHITECTURE FILE IMAGES OUT   loads a checkpoint with strict=True and writes its logits
     torch_reference.py save ARCHITECTURE IMAGES FILE OUT   writes torchvision's state_dict of fresh weights, and their logits
 
@@ -73,10 +73,13 @@ def channels_first(images):
     return images.permute(0, 3, 1, 2).contiguous()
 
 
-def training_pass(architecture, folder):
+def training_pass(architecture, activation, folder):
     weights, batch = read(f"{folder}/model.safetensors"), read(f"{folder}/batch.safetensors")
     for name, dtype in (("float32", torch.float32), ("float64", torch.float64)):
         model = load(architecture, weights).to(dtype).train()
+        for module in model.modules():
+            if activation == "tanh" and hasattr(module, "relu"):
+                module.relu = nn.Tanh()
         images, labels = channels_first(batch["images"]).to(dtype), batch["labels"].long()
         loss = nn.functional.cross_entropy(model(images), labels)
         loss.backward()

@@ -33,6 +33,8 @@ export interface SystemOptions {
   readonly token?: string;
   /** Where others are to be found instead, when something lies between: proxies. Gets the real ports. */
   readonly route?: (real: { readonly grpcPort: number; readonly redisUrl: string }) => Promise<Route>;
+  /** Makes something of the new data folder, such as a mount point, before anything runs; returns how to undo it. */
+  readonly furnish?: (dataDir: string) => () => void;
   /** Waits until all workers are in the pool. @default true */
   readonly joined?: boolean;
 }
@@ -64,6 +66,7 @@ export class TestSystem {
     /** Control port; slice i listens on the port after it + i. */
     readonly grpcPort: number,
     private readonly route: Route,
+    private readonly unfurnish: (() => void) | undefined,
   ) {
     this.url = `http://${host}:${httpPort}`;
     this.api = new TestApi(this.url, options.token);
@@ -83,11 +86,12 @@ export class TestSystem {
   /** Ports, data folder and Valkey are there afterwards, but no process runs. */
   static async prepare(options: SystemOptions): Promise<TestSystem> {
     const dataDir = await mkdtemp(join(tmpdir(), 'lockstep-test-'));
+    const unfurnish = options.furnish?.(dataDir);
     const httpPort = await anyFreePort(host);
     const grpcPort = await freePortRange(host, await anyFreePort(host), 1 + (options.reducers ?? 1));
     const valkey = await startTestValkey();
     const route = (await options.route?.({ grpcPort, redisUrl: valkey.url })) ?? { coordinator: `${host}:${grpcPort}` };
-    return new TestSystem(options, valkey, dataDir, httpPort, grpcPort, route);
+    return new TestSystem(options, valkey, dataDir, httpPort, grpcPort, route, unfurnish);
   }
 
   /** What processes are told; may lead through a proxy. */
@@ -176,6 +180,7 @@ export class TestSystem {
     await end(this.coordinator);
     await this.valkey.stop();
     await this.#guard.stop();
+    this.unfurnish?.();
     await rm(this.dataDir, { recursive: true, force: true });
   }
 }

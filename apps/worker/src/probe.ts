@@ -23,7 +23,8 @@ export interface ProbeServices {
 
 export class Probes {
   readonly #services: ProbeServices;
-  readonly #passed = new Set<string>();
+  /** Lineage of each job in which the coordinator admitted this worker. */
+  readonly #passed = new Map<string, number>();
   readonly #inputs = new SharedBuffers(1);
   #count = 0;
 
@@ -32,11 +33,12 @@ export class Probes {
   }
 
   /**
-   * Resolves once this worker may contribute to the job; computes at most once per job. To be called while the compute
-   * slot is free. Rejects with TaskFailure when the coordinator does not admit it.
+   * Resolves once this worker may contribute to the job; computes at most once per lineage, since a job that goes on after a
+   * pause asks anew. To be called while the compute slot is free. Rejects with TaskFailure when the coordinator does not
+   * admit it.
    */
-  async pass(job: JobContext, signal: AbortSignal): Promise<void> {
-    if (job.probe === undefined || this.#passed.has(job.jobId)) return;
+  async pass(job: JobContext, lineage: number, signal: AbortSignal): Promise<void> {
+    if (job.probe === undefined || this.#passed.get(job.jobId) === lineage) return;
     const checksum = await this.#compute(job, job.probe, signal);
     const { pool, workerId } = this.#services;
     const site = { call: 'Pool.ReportProbe', peer: pool.address, task: `job ${job.jobId}` };
@@ -45,7 +47,7 @@ export class Probes {
       pool.client.reportProbe({ workerId, jobId: job.jobId, checksum }, pool.metadata, options, done),
     );
     if (answer.outcome !== Outcome.ACCEPTED) throw new TaskFailure('failed', answer.detail);
-    this.#passed.add(job.jobId);
+    this.#passed.set(job.jobId, lineage);
   }
 
   async #compute(job: JobContext, probe: TaskEntry, signal: AbortSignal): Promise<number> {

@@ -114,7 +114,7 @@ export class TaskStages implements Stages<PreparedTask> {
 
   async #train(task: TaskEntry, prepared: PreparedTask, signal: AbortSignal): Promise<Computed> {
     const { job, images, parameters } = prepared;
-    await this.#probes.pass(job, signal);
+    await this.#probes.pass(job, task.key.lineage, signal);
     const buffers = await contributionBuffers(job, this.#gradients, signal);
     const unwanted = new AbortController();
     const push = new GradientPush(this.#services.slices, {

@@ -17,6 +17,8 @@ import { isEnded, mayAct, mayFollow, statesFor } from './job-states.js';
 import type { JobRecord } from './job-store.js';
 import type { AuditReport, CheckpointView, JobAction, JobsPort, JobState, JobView, SeriesPoints } from './ports.js';
 
+/** What could not be written to a full disk is tried again this often, milliseconds. */
+const saveAgainMs = 2000;
 /** Views of running jobs go out at most this often, milliseconds. */
 const publishEveryMs = 250;
 
@@ -48,6 +50,8 @@ export class JobService implements JobsPort {
   readonly #options: JobServiceOptions;
   readonly #jobs = new Map<string, Job>();
   readonly #publishTimers = new Map<string, NodeJS.Timeout>();
+  readonly #unsaved = new Set<Job>();
+  #saveTimer: NodeJS.Timeout | undefined;
   #stopping = false;
 
   constructor(options: JobServiceOptions) {
@@ -62,7 +66,8 @@ export class JobService implements JobsPort {
     for (const record of records) {
       const job: Job = { record, run: undefined, stopAs: undefined, ended: Promise.resolve() };
       this.#jobs.set(record.id, job);
-      if (record.state === 'running') this.#change(job, { state: 'queued' });
+      // On the disk it stays what it is: both mean that it goes on by itself.
+      if (record.state === 'running') job.record = { ...record, state: 'queued' };
     }
     this.#schedule();
   }
@@ -74,6 +79,7 @@ export class JobService implements JobsPort {
     for (const { run } of running) run?.stop();
     await Promise.all(running.map(({ ended }) => ended));
     for (const timer of this.#publishTimers.values()) clearTimeout(timer);
+    clearTimeout(this.#saveTimer);
   }
 
   async submit(input: unknown, idempotencyKey: string | undefined): Promise<{ job: JobView; created: boolean }> {
@@ -236,8 +242,15 @@ export class JobService implements JobsPort {
   }
 
   #launch(job: Job): void {
-    job.record = { ...job.record, lineage: job.record.lineage + 1 };
-    this.#save(job.record);
+    const begun = { ...job.record, lineage: job.record.lineage + 1 };
+    try {
+      this.#save(begun);
+    } catch (error) {
+      // Without its number on the disk, the tasks of this run could not be told from those of a later one.
+      const reason = `${(error as Error).message}. Make room, then resume the job.`;
+      return this.#change(job, { state: 'paused', reason }, 'when it can be');
+    }
+    job.record = begun;
     const run = new JobRun(job.record, this.#options.services, {
       onPinned: ({ classId, numericsClass }) => {
         const startedAt = job.record.startedAt ?? new Date().toISOString();
@@ -246,7 +259,7 @@ export class JobService implements JobsPort {
       onOpened: () => {
         if (job.record.rollback) this.#change(job, { rollback: false });
       },
-      onProbe: (probeChecksum) => this.#change(job, { probeChecksum }),
+      onProbe: (probeChecksum) => this.#change(job, { probeChecksum }, 'when it can be'),
       onProgress: () => this.#publishSoon(job),
     });
     job.run = run;
@@ -265,7 +278,7 @@ export class JobService implements JobsPort {
     if (error === undefined) change.state = state!;
     else Object.assign(change, this.#stateAfter(job, error));
     if (change.state !== undefined && isEnded(change.state)) change.endedAt = new Date().toISOString();
-    this.#change(job, change);
+    this.#change(job, change, 'when it can be');
     this.#schedule();
   }
 
@@ -273,7 +286,7 @@ export class JobService implements JobsPort {
     const { log } = this.#options.services;
     const { id } = job.record;
     if (job.stopAs === 'cancelled') return { state: 'cancelled' };
-    if (error instanceof TrainingPausedError) {
+    if (error instanceof TrainingPausedError || error instanceof UnavailableError) {
       log.warn({ job: id }, error.message);
       return { state: 'paused', reason: error.message };
     }
@@ -293,7 +306,8 @@ export class JobService implements JobsPort {
     this.#schedule();
   }
 
-  #change(job: Job, change: Partial<JobRecord>): void {
+  /** @param saved `now`: throws where it cannot be kept; `when it can be`: what has happened is so, whatever the disk says */
+  #change(job: Job, change: Partial<JobRecord>, saved: 'now' | 'when it can be' = 'now'): void {
     const before = job.record.state;
     const after = change.state ?? before;
     // The request came first (a pause, say); what the run then ends as is known already.
@@ -301,9 +315,26 @@ export class JobService implements JobsPort {
       if (!isEnded(before) && before !== 'paused') throw new Error(`A job that is ${before} cannot become ${after}.`);
       change = { reached: change.reached ?? job.record.reached };
     }
-    job.record = { ...job.record, ...change };
-    this.#save(job.record);
+    const record = { ...job.record, ...change };
+    if (saved === 'now') this.#save(record);
+    job.record = record;
+    if (saved !== 'now') this.#saveSoon(job);
     this.#publish(job);
+  }
+
+  /** Saves the job's record now or, where the disk refuses, again and again until it does not. */
+  #saveSoon(job: Job): void {
+    try {
+      this.#save(job.record);
+      this.#unsaved.delete(job);
+    } catch (error) {
+      if (!this.#unsaved.has(job)) this.#options.services.log.error({ job: job.record.id }, (error as Error).message);
+      this.#unsaved.add(job);
+      this.#saveTimer ??= setTimeout(() => {
+        this.#saveTimer = undefined;
+        for (const waiting of [...this.#unsaved]) this.#saveSoon(waiting);
+      }, saveAgainMs).unref();
+    }
   }
 
   #save(record: JobRecord): void {

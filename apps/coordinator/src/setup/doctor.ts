@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { release } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { Redis } from 'ioredis';
+import { describeBfloat16 } from '#model/precision.js';
 import { inspectAddon, probeAddon } from './addon.js';
 import { listCudaDevices, readCpu } from './cpu.js';
 import { freeBytes } from './disk.js';
@@ -113,7 +114,8 @@ async function checkAddon(
 
 async function describeDevice(environment: Environment): Promise<string> {
   const cpu = await readCpu();
-  const bfloat16 = cpu.fastBfloat16 ? 'bfloat16 in hardware' : 'no bfloat16 in hardware: use float32';
+  const known = cpu.instructionSets.length > 0;
+  const bfloat16 = known ? describeBfloat16(cpu.instructionSets) : 'whether it computes in bfloat16 is not known';
   const cuda = await listCudaDevices(environment);
   const devices = cuda.length > 0 ? `; NVIDIA: ${cuda.join(', ')}` : '';
   return `${cpu.model} (${cpu.instructionSets.join(' ')}), ${bfloat16}${devices}; Linux ${release()}`;

@@ -33,7 +33,7 @@ describe('Proofs', () => {
     const proofs = new Proofs<ReturnType<typeof from>>(1, 1, 1);
     const [wrong, right, witness] = [from('a', 8), from('b', 7), from('c', 7)];
     expect(proofs.offer(wrong)).toBeUndefined();
-    expect(proofs.offer(from('a', 8))).toBeUndefined();
+    expect(() => proofs.offer(from('a', 8))).toThrow(RangeError);
     expect(proofs.offer(right)).toBeUndefined();
     const proof = proofs.offer(witness);
     expect(proof?.accepted).toBe(right);

@@ -51,7 +51,9 @@ export class Proofs<Contribution extends Provable> {
   /** Takes a whole, valid contribution. The proof, once two workers agree; undefined while more are needed. */
   offer(contribution: Contribution): Proof<Contribution> | undefined {
     const { task } = contribution.key;
-    const others = this.waiting(task).filter(({ worker }) => worker !== contribution.worker);
+    const others = this.waiting(task);
+    if (others.some(({ worker }) => worker === contribution.worker))
+      throw new RangeError('One worker proves nothing by itself.');
     const accepted = others.find((other) => agrees(other, contribution));
     if (accepted === undefined) {
       this.#candidates.set(task, [...others, contribution]);

@@ -160,7 +160,9 @@ export class StepCollector {
   relieve(): void {
     this.#giveUpProofs();
     const lowest = this.#tasks.lowestUnaccepted();
-    if (this.#waiting.size === 0 || lowest === undefined || this.#contributions.undecided(lowest).length > 0) return;
+    if (this.#waiting.size === 0 || lowest === undefined) return;
+    // On its way, rather than waiting for another that proves it.
+    if (this.#contributions.undecided(lowest).some((contribution) => !this.#proofs.holds(contribution))) return;
     const holders = this.#tasks.claimsOf(lowest).map((claim) => claim.worker);
     const computing = holders.some((holder) => typeof this.#worker(holder)?.heartbeat.computing === 'string');
     if (computing) return;
@@ -234,6 +236,9 @@ export class StepCollector {
   /** It counts once another worker came to the same bits; who comes to others than two that agree is sent away. */
   #prove(contribution: Contribution): void {
     const { key, worker } = contribution;
+    if (this.#proofs.waiting(key.task).some((other) => other.worker === worker)) {
+      return this.#refuse(contribution, 'duplicate', `${taskName(key)} has this worker's contribution already.`);
+    }
     const proof = this.#proofs.offer(contribution);
     if (proof === undefined) return this.#services.board.elsewhere(key, worker);
     for (const differing of proof.differing) {
