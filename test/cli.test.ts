@@ -109,7 +109,7 @@ describe('lockstep', () => {
 
   it('says in one sentence what is wrong with a spec and that a job is not there', async () => {
     const bad = await lockstep('submit', '--preset', 'resnet20-synthetic', '--set', 'training.shardsPerTask=3');
-    expect(bad.code).toBe(1);
+    expect(bad.code).toBe(2);
     expect(bad.stdout).toBe('');
     expect(bad.stderr).toMatch(/training\.shardsPerTask.*power of two/);
     for (const args of [

@@ -7,7 +7,7 @@ import { endlessSpec } from './support/specs.js';
 import { startSystem, type TestSystem } from './support/system.js';
 
 /** By when caches, pools and just-in-time compilers have what they want. */
-const settledAt = 120;
+const settledAt = 60;
 const measuredSteps = 240;
 /**
  * What a process may grow by meanwhile. A leak of one gradient (0.3 MB) per step would be 75 MB; heaps of V8 breathe by
@@ -37,7 +37,7 @@ beforeAll(async () => {
     if (type === 'job' && (data as { step: number }).step >= settledAt + measuredSteps) break;
   }
   after = sample(system);
-});
+}, 300_000);
 
 function note({ name, tensors }: WorkerView): void {
   const list = told.get(name) ?? [];

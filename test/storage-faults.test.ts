@@ -66,7 +66,7 @@ describe('damaged files', () => {
   async function stoppedAfterTen(): Promise<{ system: TestSystem; id: string }> {
     const system = await startSystem({ workers: 1 });
     const id = await system.api.submit(spec);
-    await system.api.untilJob(id, ({ checkpoint }) => (checkpoint?.step ?? 0) >= 10);
+    await system.api.untilJob(id, ({ checkpoint, step }) => (checkpoint?.step ?? 0) >= 10 && step >= 12);
     await system.coordinator.killNow();
     return { system, id };
   }

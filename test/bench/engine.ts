@@ -97,8 +97,8 @@ function run(): void {
   const medianMs = quantile(durations, 0.5);
   const peakMiB = process.resourceUsage().maxRSS / 1024;
   if (process.send !== undefined) {
-    const measured: Measured = { imagesPerSecond: images / seconds, medianMs, peakMiB };
-    process.send(measured);
+    const found: Measured = { imagesPerSecond: images / seconds, medianMs, peakMiB };
+    process.send(found);
     process.disconnect();
     return;
   }

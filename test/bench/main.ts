@@ -13,15 +13,20 @@ const benchmarks: Readonly<Record<string, string>> = {
   wire: 'parameters and gradients of ResNet-152 between two processes over loopback (1 minute)',
   coordination: 'the whole system on ResNet-20: what a step takes beyond computing (3 minutes)',
   demo: '`npm run demo` from set-up to test accuracy (4 minutes)',
+  'precision-curves':
+    'the same training in float32 and bfloat16, loss and accuracy side by side (half an hour, by name only)',
 };
+
+/** Too long to run unless it is named. */
+const byNameOnly = new Set(['precision-curves']);
 
 const help = `Usage: npm run bench -- [NAME …] [--write] [--list]
 
 ${Object.entries(benchmarks)
-  .map(([name, what]) => `  ${name.padEnd(14)}${what}`)
+  .map(([name, what]) => `  ${name.padEnd(18)}${what}`)
   .join('\n')}
 
-Without a NAME all run, one after the other. --write keeps what they found in docs/results.md and README.md.
+Without a NAME they run one after the other. --write keeps what they found in docs/results.md and README.md.
 Where LOCKSTEP_PARITY_PYTHON names a Python that has PyTorch, coordination measures PyTorch's DDP beside Lockstep.`;
 
 process.exitCode = await main();
@@ -50,8 +55,9 @@ async function main(): Promise<number> {
   const failed: string[] = [];
   // Before anything is kept, which would change the working tree.
   const machine = machineLine();
-  for (const name of positionals.length > 0 ? positionals : Object.keys(benchmarks)) {
-    const found = await run(name, machine);
+  const usual = Object.keys(benchmarks).filter((name) => !byNameOnly.has(name));
+  for (const name of positionals.length > 0 ? positionals : usual) {
+    const found = await run(name, machine, values.write === true ? ['--write'] : []);
     if (found === undefined) failed.push(name);
     else if (values.write === true) await keepResult(name, found);
   }
@@ -60,10 +66,10 @@ async function main(): Promise<number> {
 }
 
 /** What the benchmark found, as Markdown; undefined when it failed. */
-async function run(name: string, machine: string): Promise<string | undefined> {
+async function run(name: string, machine: string, args: readonly string[]): Promise<string | undefined> {
   const load = await loadOfOthers();
   progress(`${name}: ${benchmarks[name]}`);
-  const child = spawn(process.execPath, [fileURLToPath(new URL(`${name}.js`, import.meta.url))], {
+  const child = spawn(process.execPath, [fileURLToPath(new URL(`${name}.js`, import.meta.url)), ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let text = '';

@@ -50,6 +50,11 @@ export class Probes {
     this.#passed.set(job.jobId, lineage);
   }
 
+  /** The coordinator says that this worker is not admitted: it shows itself again before its next contribution. */
+  again(jobId: string): void {
+    this.#passed.delete(jobId);
+  }
+
   async #compute(job: JobContext, probe: TaskEntry, signal: AbortSignal): Promise<number> {
     const { spec, layout } = job;
     const { precision, labelSmoothing, wire, seed } = spec.training;

@@ -202,6 +202,7 @@ export class TaskStages implements Stages<PreparedTask> {
   #report(task: TaskEntry, outcome: Outcome, detail: string): void {
     const about = { task: taskName(task.key), attempt: task.attempt, outcome: Outcome[outcome] };
     if (outcome === Outcome.ACCEPTED) return this.#services.log.debug(about, 'accepted');
+    if (outcome === Outcome.NOT_ADMITTED) this.#probes.again(task.key.jobId);
     // Copies and late answers are how faults are survived; anything else deserves a look.
     const usual = [Outcome.DUPLICATE, Outcome.STALE, Outcome.NO_ROOM].includes(outcome);
     this.#services.log[usual ? 'debug' : 'warn']({ ...about, detail }, 'refused');

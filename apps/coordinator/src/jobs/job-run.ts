@@ -1,6 +1,7 @@
 // One job from the moment its turn comes until its training ends: gets the dataset, waits for workers, pins the
 // numerics class, trains. Refuses to know other jobs and what becomes of this one's state afterwards.
 import { openDataset, type Dataset } from '#model/datasets/dataset.js';
+import { estimateWorkerMemory, memoryProblem } from '#model/memory.js';
 import { layoutOf } from '#model/parameters.js';
 import type { CheckpointStore } from '../checkpoints/checkpoint-store.js';
 import type { Logger } from '../log.js';
@@ -129,10 +130,13 @@ export class JobRun {
     if (classId !== null && numericsClass !== null && !relaxed) return { classId, numericsClass };
     const { signal } = this.#abort;
     while (!signal.aborted) {
-      const largest = workers.largestClass();
+      const needed = estimateWorkerMemory(spec);
+      const largest = workers.largestClass(needed);
       if (largest !== undefined && relaxed) return { classId: null, numericsClass: 'any (relaxed)' };
       if (largest !== undefined) return { classId: largest.classId, numericsClass: largest.description };
-      this.#wait('It waits for a worker; start one with `lockstep worker`.');
+      const most = Math.max(0, ...workers.connected().map(({ memoryBytes }) => memoryBytes));
+      const tooSmall = most > 0 ? memoryProblem('a worker', needed, most) : undefined;
+      this.#wait(tooSmall ?? 'It waits for a worker; start one with `lockstep worker`.');
       await workers.someoneCame(signal);
     }
     return undefined;

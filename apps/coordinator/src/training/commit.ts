@@ -1,9 +1,10 @@
 // The commit of a step: all sums are in and finite; update into another buffer, ledger, and only then the new version.
 // A failure before the ledger's append has changed nothing. Refuses to know how contributions came.
+import { type Layer, layerFigures, layersOf, type Piece, piecesOf } from '#model/layer-norms.js';
 import { clipFactor } from '#model/optimizer.js';
 import { sumTree } from '#model/reduction.js';
 import { stepsPerEpoch } from '#model/sampler.js';
-import { learningRateAt } from '#model/schedule.js';
+import { learningRateAt, scheduleAfter, type ScheduleState } from '#model/schedule.js';
 import { versionChecksum } from '#proto/blocks.js';
 import { differencesOnReplay, type StepRecord } from './ledger-format.js';
 import { inBlockOrder } from './slices/block-order.js';
@@ -12,6 +13,7 @@ import type { StateBuffers } from './state-buffers.js';
 import type { CollectedStep } from './step-collector.js';
 import { idsOfShard, type StepPlan } from './step-plan.js';
 import {
+  type EvaluationResult,
   messageOf,
   TrainingFailedError,
   type TrainingJob,
@@ -23,9 +25,22 @@ const remedy = 'lower the learning rate, or clip the gradient (optimizer.clipNor
 
 export interface CommittedStep {
   readonly version: PublishedVersion;
+  /** What the schedule remembers from here on. */
+  readonly scheduleState: ScheduleState;
   readonly learningRate: number;
   /** Norm of the whole gradient, before clipping. */
   readonly gradientNorm: number;
+  /** Gradient norm and update ratio of each layer, by the names of their metrics. */
+  readonly layerFigures: Readonly<Record<string, number>>;
+}
+
+/** What a step starts from. */
+export interface StepBase {
+  readonly version: PublishedVersion;
+  /** Of that version, before its evaluation. */
+  readonly scheduleState: ScheduleState;
+  /** The evaluation of that version, where there was one. */
+  readonly evaluation: EvaluationResult | undefined;
 }
 
 export class Committer {
@@ -33,21 +48,21 @@ export class Committer {
   readonly #services: TrainingServices;
   readonly #buffers: StateBuffers;
   readonly #totalSteps: number;
+  readonly #layers: readonly Layer[];
+  readonly #pieces: readonly Piece[];
 
   constructor(job: TrainingJob, services: TrainingServices, buffers: StateBuffers, totalSteps: number) {
     this.#job = job;
     this.#services = services;
     this.#buffers = buffers;
     this.#totalSteps = totalSteps;
+    this.#layers = layersOf(job.layout);
+    this.#pieces = piecesOf(this.#layers);
   }
 
   /** @throws TrainingPausedError where numbers are not finite or the ledger cannot be written; TrainingFailedError on another result than before */
-  async commit(
-    from: PublishedVersion,
-    plan: StepPlan,
-    round: number,
-    collected: CollectedStep,
-  ): Promise<CommittedStep> {
+  async commit(base: StepBase, plan: StepPlan, round: number, collected: CollectedStep): Promise<CommittedStep> {
+    const from = base.version;
     const { slices } = this.#services;
     const { id: jobId, lineage, spec, dataset } = this.#job;
     const { optimizer, schedule, batchSize } = spec.training;
@@ -56,7 +71,8 @@ export class Committer {
       throw new TrainingPausedError(`The summed gradient of step ${plan.step} is not finite; ${remedy}`);
     const squaredNorm = sumTree(inBlockOrder(sums.values));
     const perEpoch = stepsPerEpoch(dataset.trainCount, batchSize);
-    const learningRate = learningRateAt(schedule, plan.step, perEpoch, this.#totalSteps);
+    const scheduleState = scheduleAfter(schedule, base.scheduleState, base.evaluation);
+    const learningRate = learningRateAt(schedule, plan.step, perEpoch, this.#totalSteps, scheduleState);
     const buffer = await this.#buffers.spare(from.buffer);
     const update = {
       jobId,
@@ -88,7 +104,8 @@ export class Committer {
       committedAt: new Date().toISOString(),
     });
     const version = { jobId, lineage, version: plan.step + 1, checksum, buffer };
-    return { version, learningRate, gradientNorm: Math.sqrt(squaredNorm) };
+    const figures = layerFigures(this.#layers, this.#pieces, applied.layerSums);
+    return { version, scheduleState, learningRate, gradientNorm: Math.sqrt(squaredNorm), layerFigures: figures };
   }
 
   /** Appends to the ledger; where the step was committed before, a run since the checkpoint repeats it, to the bit. */

@@ -2,7 +2,7 @@
 // the thread that writes them (checkpoints/).
 import { initialState } from '#model/parameters.js';
 import { stepsPerEpoch } from '#model/sampler.js';
-import { initialScheduleState } from '#model/schedule.js';
+import { type ScheduleState, scheduleStateAtStart } from '#model/schedule.js';
 import type { CheckpointOnDisk } from '../checkpoints/checkpoint-messages.js';
 import type { PublishedVersion } from './slices/messages.js';
 import type { StateBuffers } from './state-buffers.js';
@@ -32,8 +32,8 @@ export class JobCheckpoints {
     this.#progress = progress;
   }
 
-  /** Fills a buffer with the newest whole checkpoint, or with the initial state. Returns the version that it holds. */
-  async restore(buffer: number): Promise<number> {
+  /** Fills a buffer with the newest whole checkpoint, or with the initial state. Returns the version that it holds, and what its schedule remembers. */
+  async restore(buffer: number): Promise<{ step: number; scheduleState: ScheduleState }> {
     const { layout, spec, checkpointFolder: folder } = this.#job;
     const { checkpoints, log } = this.#services;
     const into = this.#buffers.get(buffer);
@@ -41,13 +41,14 @@ export class JobCheckpoints {
     for (const problem of problems) log.warn(problem);
     if (checkpoint !== undefined) {
       this.#note(checkpoint);
-      return checkpoint.manifest.step;
+      const { step, scheduleState } = checkpoint.manifest;
+      return { step, scheduleState };
     }
     const initial = initialState(spec.model, layout, spec.training.seed);
     into.parameters.set(initial.parameters);
     into.momentum.fill(0);
     into.statistics.set(initial.statistics);
-    return 0;
+    return { step: 0, scheduleState: scheduleStateAtStart(spec.training.schedule) };
   }
 
   /** Asks for a checkpoint after the present step, whether or not one is due. */
@@ -56,7 +57,7 @@ export class JobCheckpoints {
   }
 
   /** Begins to write in the background when one is due. Throws TrainingPausedError when the one before failed. */
-  async beginIfDue(version: PublishedVersion): Promise<void> {
+  async beginIfDue(version: PublishedVersion, scheduleState: ScheduleState): Promise<void> {
     if (this.#problem !== undefined) throw this.#problem;
     const { everySteps } = this.#job.spec.checkpoint;
     const due = everySteps > 0 && version.version % everySteps === 0;
@@ -64,15 +65,15 @@ export class JobCheckpoints {
     // At most one buffer is held by a checkpoint.
     await this.#writing;
     this.#wanted = false;
-    this.#writing = this.#write(version).catch((error: Error) => {
+    this.#writing = this.#write(version, scheduleState).catch((error: Error) => {
       this.#problem = error;
     });
   }
 
   /** Writes a version, unless the newest checkpoint is of it. @throws TrainingPausedError where it cannot */
-  async write(version: PublishedVersion): Promise<void> {
+  async write(version: PublishedVersion, scheduleState: ScheduleState): Promise<void> {
     await this.#writing;
-    if (this.#progress.checkpoint?.step !== version.version) await this.#write(version);
+    if (this.#progress.checkpoint?.step !== version.version) await this.#write(version, scheduleState);
   }
 
   /** Resolves when nothing is under way. */
@@ -80,7 +81,7 @@ export class JobCheckpoints {
     await this.#writing;
   }
 
-  async #write({ version, buffer }: PublishedVersion): Promise<void> {
+  async #write({ version, buffer }: PublishedVersion, scheduleState: ScheduleState): Promise<void> {
     const { spec, dataset, layout, id, checkpointFolder, versions, numericsClass } = this.#job;
     const { checkpoints, ledger, metrics, log, onProgress } = this.#services;
     const release = this.#buffers.hold(buffer);
@@ -91,7 +92,7 @@ export class JobCheckpoints {
       const written = await checkpoints.write({
         folder: checkpointFolder,
         layout,
-        state: { parameters, momentum, statistics, scheduleState: initialScheduleState },
+        state: { parameters, momentum, statistics, scheduleState },
         facts: {
           jobId: id,
           spec,

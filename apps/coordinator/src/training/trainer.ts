@@ -1,9 +1,10 @@
 // Trains one job, step by step: plan, hand out, collect, commit, publish. Owns the order in which things happen;
 // refuses to know how tasks travel (task-board.ts), how contributions are judged (step-collector.ts), how sums and
 // updates are computed (slices/) and what a commit and a checkpoint consist of (commit.ts, job-checkpoints.ts).
+import { layersOf } from '#model/layer-norms.js';
 import { decayRanges } from '#model/optimizer.js';
 import { stepsPerEpoch } from '#model/sampler.js';
-import { totalStepsOf } from '#model/schedule.js';
+import { type ScheduleState, totalStepsOf } from '#model/schedule.js';
 import { versionChecksum } from '#proto/blocks.js';
 import type { TaskKey } from '#proto/task-entry.js';
 import type { PoolWorker } from '../workers/worker-registry.js';
@@ -40,6 +41,8 @@ export class Trainer {
   readonly #committer: Committer;
   readonly #clock = new StepClock();
   #version!: PublishedVersion;
+  /** What the schedule remembers of the versions before. */
+  #scheduleState!: ScheduleState;
   #ahead: PlannedStep | undefined;
   #collector: StepCollector | undefined;
   #evaluation: Evaluation | undefined;
@@ -96,10 +99,10 @@ export class Trainer {
     try {
       while (this.#version.version < this.progress.totalSteps) {
         if (!(await this.#evaluateIfDue(signal)) || !(await this.#runStep(signal))) break;
-        await this.#checkpoints.beginIfDue(this.#version);
+        await this.#checkpoints.beginIfDue(this.#version, this.#scheduleState);
       }
       const completed = this.#version.version === this.progress.totalSteps && (await this.#evaluateIfDue(signal));
-      await this.#checkpoints.write(this.#version);
+      await this.#checkpoints.write(this.#version, this.#scheduleState);
       return completed ? 'completed' : 'stopped';
     } finally {
       await this.#close();
@@ -222,13 +225,20 @@ export class Trainer {
   }
 
   async #commit({ plan, tasks }: PlannedStep, collected: CollectedStep): Promise<void> {
-    const committed = await this.#committer.commit(this.#version, plan, tasks.id.round, collected);
+    const { test } = this.progress;
+    const base = {
+      version: this.#version,
+      scheduleState: this.#scheduleState,
+      evaluation: test?.step === plan.step ? test : undefined,
+    };
+    const committed = await this.#committer.commit(base, plan, tasks.id.round, collected);
     this.#version = committed.version;
+    this.#scheduleState = committed.scheduleState;
     this.#note(plan, collected, committed);
   }
 
   /** Progress and metrics of a committed step. */
-  #note(plan: StepPlan, collected: CollectedStep, { learningRate, gradientNorm }: CommittedStep): void {
+  #note(plan: StepPlan, collected: CollectedStep, { learningRate, gradientNorm, layerFigures }: CommittedStep): void {
     const { metrics, onProgress } = this.#services;
     const times = this.#clock.committed(plan.samplesLeft);
     Object.assign(this.progress, {
@@ -246,6 +256,7 @@ export class Trainer {
       'train/top5': collected.top5,
       learning_rate: learningRate,
       'gradient/norm': gradientNorm,
+      ...layerFigures,
       'throughput/images_per_second': plan.samplesLeft / times.stepSeconds,
       'step/seconds': times.stepSeconds,
       'step/compute_seconds': collected.slowestComputeSeconds,
@@ -346,11 +357,13 @@ export class Trainer {
         momentum: optimizer.momentum,
         nesterov: optimizer.nesterov,
         decayRanges: decayRanges(job.layout, optimizer),
+        layers: layersOf(job.layout),
         tensors: job.layout.parameters.map(({ name, offset, size }) => ({ name, offset, size })),
       },
     });
     const buffer = await this.#buffers.spare(undefined);
-    const step = await this.#checkpoints.restore(buffer);
+    const { step, scheduleState } = await this.#checkpoints.restore(buffer);
+    this.#scheduleState = scheduleState;
     const sums = await slices.request({ type: 'checksum', jobId: job.id, buffer });
     const checksum = versionChecksum(inBlockOrder(sums.values));
     this.#version = { jobId: job.id, lineage: job.lineage, version: step, checksum, buffer };
@@ -365,7 +378,7 @@ export class Trainer {
     this.progress.step = step;
     this.progress.epoch = planStep(job.spec.training, job.dataset.trainCount, Math.max(0, step - 1)).epoch;
     this.board.start();
-    await this.#checkpoints.write(this.#version);
+    await this.#checkpoints.write(this.#version, this.#scheduleState);
     this.#clock.paused();
     onProgress();
   }

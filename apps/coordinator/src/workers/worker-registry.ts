@@ -165,11 +165,14 @@ export class WorkerRegistry {
     );
   }
 
-  /** The class with most connected workers; ties go to the one that came first. Undefined without workers. */
-  largestClass(): { classId: string; description: string } | undefined {
+  /**
+   * The class with most connected workers that have `memoryBytes` or more; ties go to the one that came first. Undefined
+   * without such workers.
+   */
+  largestClass(memoryBytes = 0): { classId: string; description: string } | undefined {
     const counts = new Map<string, { count: number; description: string }>();
     for (const worker of this.connected()) {
-      if (worker.state === 'draining') continue;
+      if (worker.state === 'draining' || worker.memoryBytes < memoryBytes) continue;
       const known = counts.get(worker.classId);
       if (known === undefined) counts.set(worker.classId, { count: 1, description: worker.description });
       else known.count += 1;

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { layerFigures, piecesOf } from '#model/layer-norms.js';
 import { sgdOverRanges, squaredNorm, updateStatisticsRange } from '#model/optimizer.js';
 import { addInto, roundToBfloat16, splitPoint, sumTree, widenBfloat16 } from '#model/reduction.js';
 import { blockElements, bytesOf } from '#proto/blocks.js';
@@ -24,6 +25,7 @@ const job: SliceJob = {
     { from: 1000, to: blockElements + 5, weightDecay: 0 },
     { from: blockElements + 5, to: parameterCount, weightDecay: 0.01 },
   ],
+  layers: [{ name: 'first', offset: 10, size: blockElements + 20 }],
   tensors: [
     { name: 'first', offset: 0, size: blockElements + 3 },
     { name: 'second', offset: blockElements + 3, size: parameterCount - blockElements - 3 },
@@ -56,6 +58,7 @@ function update(slices: number, wire: 'float32' | 'bfloat16', order: readonly nu
   const all = Array.from({ length: slices }, (_, slice) => new JobSlice({ ...job, wire }, slice, slices));
   const norms: Float64Array[] = [];
   const checksums: Float64Array[] = [];
+  const layerSums: Float64Array[] = [];
   for (const slice of all) {
     slice.addBuffer(0, from);
     slice.addBuffer(1, to);
@@ -80,8 +83,10 @@ function update(slices: number, wire: 'float32' | 'bfloat16', order: readonly nu
     const applied = slice.apply({ jobId: 'j', fromBuffer: 0, toBuffer: 1, learningRate: 0.25, gradientScale: 0.5 });
     expect(applied.finite).toBe(true);
     checksums.push(applied.values);
+    layerSums.push(applied.layerSums);
   }
-  return { to, norm: sumTree(inBlockOrder(norms)), checksums: inBlockOrder(checksums) };
+  const figures = layerFigures(job.layers, piecesOf(job.layers), layerSums);
+  return { to, norm: sumTree(inBlockOrder(norms)), checksums: inBlockOrder(checksums), figures };
 }
 
 /** The definition: recursive sums and one update over whole vectors. */
@@ -114,7 +119,14 @@ function expected(wire: 'float32' | 'bfloat16', tasks: number) {
     from: 0,
     to: statisticCount,
   });
-  return { to, norm: squaredNorm(gradient) };
+  const norm = (x: Float32Array) =>
+    Math.sqrt(x.subarray(10, blockElements + 30).reduce((sum, value) => sum + value ** 2, 0));
+  const moved = to.parameters.map((value, index) => value - from.parameters[index]!);
+  const figures = {
+    'gradient/norm/first': norm(gradient),
+    'update/ratio/first': norm(moved) / norm(from.parameters),
+  };
+  return { to, norm: squaredNorm(gradient), figures };
 }
 
 describe('JobSlice', () => {
@@ -127,6 +139,8 @@ describe('JobSlice', () => {
         fc.property(fc.integer({ min: 1, max: 4 }), orders, (slices, order) => {
           const got = update(slices, wire, order);
           expect(got.norm).toBe(want.norm);
+          for (const [name, figure] of Object.entries(want.figures))
+            expect(got.figures[name]! / figure).toBeCloseTo(1, 6);
           for (const part of ['parameters', 'momentum', 'statistics'] as const) {
             expect(Buffer.compare(bytes(got.to[part]), bytes(want.to[part]))).toBe(0);
           }

@@ -1,5 +1,6 @@
 // One job on one slice: stages contributions, sums them, and computes the slice's blocks of the next version.
 // Plain arithmetic on typed arrays; refuses to know gRPC, threads and which contribution wins.
+import { type Piece, pieceSums, piecesOf } from '#model/layer-norms.js';
 import { allFinite, firstNotFinite, sgdRange, sumOfSquares, updateStatisticsRange } from '#model/optimizer.js';
 import { type BlockRange, blocksOfSlice, blockTable, bytesOf, copyBlock } from '#proto/blocks.js';
 import { crc32c } from '#proto/crc32c.js';
@@ -22,6 +23,8 @@ export class JobSlice {
   readonly #parameterCount: number;
   readonly #statisticCount: number;
   readonly #buffers: StateArrays[] = [];
+  /** Pieces of layers in own blocks. */
+  readonly #pieces: readonly Piece[];
   readonly #pool = new ArrayPool(8);
   #tree: SumTree | undefined;
 
@@ -37,6 +40,7 @@ export class JobSlice {
     });
     this.#parameterCount = counts.parameters;
     this.#statisticCount = counts.statistics;
+    this.#pieces = piecesOf(job.layers).filter(({ block }) => this.#localOf.has(block));
   }
 
   get gradientBytes(): 2 | 4 {
@@ -114,9 +118,10 @@ export class JobSlice {
 
   /**
    * Computes the own blocks of the next version from one buffer into another.
-   * @returns the CRC32C of each own block of the new version, and whether all that was written is finite
+   * @returns the CRC32C of each own block of the new version, whether all that was written is finite, and what the
+   * metrics of layers are made of
    */
-  apply(update: RangeUpdate): { values: Float64Array; finite: boolean } {
+  apply(update: RangeUpdate): { values: Float64Array; finite: boolean; layerSums: Float64Array } {
     const from = this.buffer(update.fromBuffer);
     const to = this.buffer(update.toBuffer);
     const { gradient, statistics } = this.#sum();
@@ -137,7 +142,7 @@ export class JobSlice {
           this.#updateParameters(range, gradient.subarray(local, local + range.count), from, to, update) && finite;
       }
     }
-    return { values: this.checksums(update.toBuffer), finite };
+    return { values: this.checksums(update.toBuffer), finite, layerSums: this.#layerSums(gradient, from, to) };
   }
 
   #updateParameters(
@@ -166,6 +171,15 @@ export class JobSlice {
       finite = sgdRange({ ...views, ...part, weightDecay }) && finite;
     }
     return finite;
+  }
+
+  #layerSums(gradient: Float32Array, from: StateArrays, to: StateArrays): Float64Array {
+    const vectors = { gradient, before: from.parameters, after: to.parameters };
+    const sums = this.#pieces.flatMap((piece) => {
+      const { first } = this.#own.find(({ range }) => range.index === piece.block)!.range;
+      return pieceSums(piece, vectors, this.#localOf.get(piece.block)! + piece.from - first);
+    });
+    return Float64Array.from(sums);
   }
 
   #tensorAt(element: number): string {

@@ -1,5 +1,6 @@
 // What the main thread and a slice's thread say to each other. Tensors never pass here: they lie in
 // SharedArrayBuffers that both see. Types only.
+import type { Layer } from '#model/layer-norms.js';
 import type { DecayRange } from '#model/optimizer.js';
 import type { TaskKey } from '#proto/task-entry.js';
 import type { OutcomeName } from '../outcome.js';
@@ -24,6 +25,8 @@ export interface SliceJob {
   readonly decayRanges: readonly DecayRange[];
   /** Names of the parameters' elements [first, first + size), in order, for messages about numbers that are not finite. */
   readonly tensors: readonly { readonly name: string; readonly offset: number; readonly size: number }[];
+  /** Layers whose gradients and updates are measured. */
+  readonly layers: readonly Layer[];
 }
 
 /** A version that workers may pull. */
@@ -119,16 +122,25 @@ export type SliceReport =
       readonly attempt: number;
       readonly outcome: OutcomeName;
     }
-  | { readonly type: 'answer'; readonly request: number; readonly values: PerBlock; readonly finite: boolean }
+  | ({ readonly type: 'answer'; readonly request: number } & SliceAnswer)
   | { readonly type: 'failed'; readonly request: number; readonly problem: string };
 
 type WithoutRequest<T> = T extends { request: number } ? Omit<T, 'request'> : never;
 /** Commands that every slice answers. */
 export type SliceRequest = WithoutRequest<SliceCommand>;
 
+/** One slice's answer. */
+export interface SliceAnswer {
+  readonly values: PerBlock;
+  readonly finite: boolean;
+  /** Only after an update: sums over the pieces of layers that the slice owns (layer-norms.ts). */
+  readonly layerSums?: Float64Array;
+}
+
 export interface SliceAnswers {
   /** A value per block for each slice, in its order of blocks. */
   readonly values: readonly PerBlock[];
+  readonly layerSums: readonly Float64Array[];
   readonly finite: boolean;
 }
 

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type {
   PushReport,
+  SliceAnswer,
   SliceAnswers,
   SliceCommand,
   SliceOptions,
@@ -18,8 +19,7 @@ export interface SlicePoolOptions extends Omit<SliceOptions, 'slice' | 'slices' 
 }
 
 interface Pending {
-  readonly answers: (Float64Array | undefined)[];
-  finite: boolean;
+  readonly answers: (SliceAnswer | undefined)[];
   left: number;
   readonly resolve: (answers: SliceAnswers) => void;
   readonly reject: (error: Error) => void;
@@ -84,7 +84,6 @@ export class SlicePool implements Slices {
     return new Promise((resolve, reject) => {
       this.#pending.set(request, {
         answers: Array.from({ length: this.count }, () => undefined),
-        finite: true,
         left: this.count,
         resolve,
         reject,
@@ -105,12 +104,11 @@ export class SlicePool implements Slices {
       case 'answer': {
         const pending = this.#pending.get(report.request);
         if (pending === undefined) return;
-        pending.answers[slice] = report.values;
-        pending.finite &&= report.finite;
+        pending.answers[slice] = report;
         pending.left -= 1;
         if (pending.left > 0) return;
         this.#pending.delete(report.request);
-        pending.resolve({ values: pending.answers.map((values) => values!), finite: pending.finite });
+        pending.resolve(together(pending.answers.map((answer) => answer!)));
         return;
       }
       case 'failed': {
@@ -126,6 +124,15 @@ export class SlicePool implements Slices {
         this.onPush(slice, report);
     }
   }
+}
+
+/** The slices' answers, in order of slices. */
+export function together(answers: readonly SliceAnswer[]): SliceAnswers {
+  return {
+    values: answers.map(({ values }) => values),
+    layerSums: answers.map(({ layerSums }) => layerSums ?? new Float64Array(0)),
+    finite: answers.every(({ finite }) => finite),
+  };
 }
 
 async function listening(thread: Worker): Promise<number> {

@@ -1,7 +1,7 @@
 // The state of one slice: its jobs, the versions that can be pulled, and the pushes under way. Carries out the main
 // thread's commands. Refuses to know gRPC; `push-call.ts` and `pull-call.ts` bring calls here.
 import { JobSlice } from './job-slice.js';
-import type { OpenStep, SliceCommand, SliceOptions, SliceReport } from './messages.js';
+import type { OpenStep, SliceAnswer, SliceCommand, SliceOptions, SliceReport } from './messages.js';
 import { PublishedVersions } from './published-versions.js';
 import type { Push } from './push-call.js';
 
@@ -102,7 +102,7 @@ export class Slice {
     }
   }
 
-  #answer(request: number, work: () => { values: Float64Array; finite: boolean }): void {
+  #answer(request: number, work: () => SliceAnswer): void {
     try {
       this.report({ type: 'answer', request, ...work() });
     } catch (error) {

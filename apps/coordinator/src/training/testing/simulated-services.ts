@@ -2,14 +2,22 @@
 // told to, a queue that can lose what it holds, checkpoints in memory. The slices' own work is the real code.
 import type { CheckpointOnDisk } from '../../checkpoints/checkpoint-messages.js';
 import { entryId, type TaskEntry } from '#proto/task-entry.js';
-import type { PushReport, SliceAnswers, SliceCommand, SliceReport, SliceRequest, Slices } from '../slices/messages.js';
+import type {
+  PushReport,
+  SliceAnswer,
+  SliceAnswers,
+  SliceCommand,
+  SliceReport,
+  SliceRequest,
+  Slices,
+} from '../slices/messages.js';
 import { Slice } from '../slices/slice.js';
+import { together } from '../slices/slice-pool.js';
 import type { EntryPlace, QueuedEntry } from '../task-queue.js';
 import type { TrainingServices } from '../training-job.js';
 
 interface PendingRequest {
-  readonly values: Float64Array[];
-  finite: boolean;
+  readonly answers: SliceAnswer[];
   resolve(answers: SliceAnswers): void;
   reject(error: Error): void;
 }
@@ -44,7 +52,7 @@ export class SimulatedSlices implements Slices {
     this.#requests += 1;
     const request = this.#requests;
     return new Promise((resolve, reject) => {
-      this.#pending.set(request, { values: [], finite: true, resolve, reject });
+      this.#pending.set(request, { answers: [], resolve, reject });
       this.broadcast({ ...command, request });
     });
   }
@@ -68,10 +76,8 @@ export class SimulatedSlices implements Slices {
     const report = this.#reports[slice]!.shift()!;
     if (report.type === 'answer') {
       const pending = this.#pending.get(report.request)!;
-      pending.values[slice] = report.values;
-      pending.finite &&= report.finite;
-      if (Object.keys(pending.values).length === this.count)
-        pending.resolve({ values: pending.values, finite: pending.finite });
+      pending.answers[slice] = report;
+      if (Object.keys(pending.answers).length === this.count) pending.resolve(together(pending.answers));
     } else if (report.type === 'failed') {
       this.#pending.get(report.request)!.reject(new Error(report.problem));
     } else if (report.type !== 'listening' && report.type !== 'cannot-listen') {
@@ -162,7 +168,7 @@ export class SimulatedCheckpoints implements Pick<TrainingServices['checkpoints'
   };
 
   #onDisk(step: number): CheckpointOnDisk {
-    const manifest = { step, parametersSha256: '', stateSha256: '', metrics: {} };
+    const manifest = { step, parametersSha256: '', stateSha256: '', metrics: {}, scheduleState: { kind: 'stateless' } };
     return { path: '', manifest: manifest as unknown as CheckpointOnDisk['manifest'] };
   }
 }
