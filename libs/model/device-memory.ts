@@ -123,7 +123,9 @@ class Replay {
   /** Filters and biases of convolutions in the net's precision, all else in float32. */
   #parameterBytes(): number {
     const layout = layoutOf(this.model);
-    const wide = layout.parameters.filter(({ role, name }) => role !== 'filter' && (role !== 'bias' || name === 'fc.bias'));
+    const wide = layout.parameters.filter(
+      ({ role, name }) => role !== 'filter' && (role !== 'bias' || name === 'fc.bias'),
+    );
     const kept = wide.reduce((sum, { size }) => sum + size, layout.statisticCount);
     const rest = layout.parameterCount + layout.statisticCount - kept;
     return kept * FLOAT32 + rest * this.#width;

@@ -71,7 +71,9 @@ describe('figures per layer', () => {
       ]),
       'fc',
     ]);
-    expect(Object.keys(figures)).toEqual(layers.flatMap(({ name }) => [`gradient/norm/${name}`, `update/ratio/${name}`]));
+    expect(Object.keys(figures)).toEqual(
+      layers.flatMap(({ name }) => [`gradient/norm/${name}`, `update/ratio/${name}`]),
+    );
     for (const { name, offset, size } of layers) {
       let [slopes, moves, weights] = [0, 0, 0];
       for (let i = offset; i < offset + size; i++) {

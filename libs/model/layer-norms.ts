@@ -39,7 +39,7 @@ export function piecesOf(layers: readonly Layer[]): Piece[] {
   const pieces: Piece[] = [];
   for (const [layer, { offset, size }] of layers.entries()) {
     const end = offset + size;
-    for (let from = offset; from < end; ) {
+    for (let from = offset; from < end;) {
       const block = Math.floor(from / NORM_BLOCK_ELEMENTS);
       const to = Math.min(end, (block + 1) * NORM_BLOCK_ELEMENTS);
       pieces.push({ layer, block, from, to });

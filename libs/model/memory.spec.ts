@@ -11,7 +11,8 @@ function specOf(architecture: string, training: object = {}): JobSpec {
     training: { batchSize: 64, shardSize: 8, ...training },
   });
 }
-const bytesOf = (architecture: string, training?: object): number => estimateWorkerMemory(specOf(architecture, training));
+const bytesOf = (architecture: string, training?: object): number =>
+  estimateWorkerMemory(specOf(architecture, training));
 
 describe('the estimate of a worker', () => {
   it('grows with the shard, the depth and the width of numbers', () => {

@@ -41,7 +41,11 @@ export function estimateWorkerMemory({ model, training }: MemorySpec): number {
  * @param tasks tasks per step
  * @param stagingBytes budget of staged contributions; at least one is always admitted
  */
-export function estimateCoordinatorMemory({ model, training }: MemorySpec, tasks: number, stagingBytes: number): number {
+export function estimateCoordinatorMemory(
+  { model, training }: MemorySpec,
+  tasks: number,
+  stagingBytes: number,
+): number {
   const layout = layoutOf(model);
   const { parameterCount, statisticCount } = layout;
   const state = STATE_BUFFERS * FLOAT32 * (2 * parameterCount + statisticCount);

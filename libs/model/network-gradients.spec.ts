@@ -22,10 +22,10 @@ const nets: [ModelSpec, samples: number, bound?: number][] = [
   // 53 layers deep, rounding alone makes 2e-5.
   [modelOf('resnet18', { shortcut: 'A', activation: 'tanh', imageSize: 48 }), 3, 1e-4],
   [modelOf('plain18', { activation: 'tanh', imageSize: 48 }), 3, 1e-4],
-  [modelOf('resnet34', { activation: 'tanh', imageSize: 32 }), 3, 1e-4],
+  [modelOf('resnet34', { activation: 'tanh', imageSize: 48 }), 3, 1e-4],
   [modelOf('resnet50', { activation: 'tanh', imageSize: 48 }), 3, 1e-4],
   [modelOf('resnet50-v1.5', { activation: 'tanh', shortcut: 'C', imageSize: 48 }), 3, 1e-4],
-  [modelOf('plain50', { activation: 'tanh', imageSize: 32 }), 3, 1e-3],
+  [modelOf('plain50', { activation: 'tanh', imageSize: 48 }), 3, 1e-3],
   // Here an input of a rectifier lies so near to zero that the two roads take different sides of the kink.
   [modelOf('resnet18', { imageSize: 48 }), 3, 1e-2],
 ];

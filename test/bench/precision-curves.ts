@@ -43,13 +43,18 @@ async function train(precision: Precision): Promise<void> {
       ...(steps === undefined ? { epochs } : { steps: steps * epochs }),
       precision,
       wire: precision,
-      schedule: { kind: 'one-cycle', learningRate: 0.4, warmupEpochs: 0.2 * (steps === undefined ? epochs : (epochs * steps) / 391) },
+      schedule: {
+        kind: 'one-cycle',
+        learningRate: 0.4,
+        warmupEpochs: 0.2 * (steps === undefined ? epochs : (epochs * steps) / 391),
+      },
       optimizer: { weightDecay: 0.0005 },
     },
     evaluation: { everyEpochs: 1 },
   });
   const location = await findCifar10(loadConfig(process.env).cacheDir);
-  if (location === undefined) throw new Error('CIFAR-10 is not in the cache: run `npx lockstep dataset prepare cifar10`.');
+  if (location === undefined)
+    throw new Error('CIFAR-10 is not in the cache: run `npx lockstep dataset prepare cifar10`.');
   const dataset = await openDataset(spec.dataset, location);
   const trainLoss: [number, number][] = [];
   const [testLoss, testTop1]: [[number, number][], [number, number][]] = [[], []];
@@ -88,7 +93,10 @@ async function compare(): Promise<void> {
     title: `ResNet-20 on CIFAR-10 in float32 and bfloat16, ${epochs} epochs, same seed, order and augmentation`,
     columns: ['step', 'test loss, float32', 'bfloat16', 'test accuracy %, float32', 'bfloat16'],
     rows,
-    notes: [`${minutes} minutes, both at once with a thread each; ${(100 * others).toFixed(0)} % of the machine in use before.`, machineLine()],
+    notes: [
+      `${minutes} minutes, both at once with a thread each; ${(100 * others).toFixed(0)} % of the machine in use before.`,
+      machineLine(),
+    ],
   });
   if (values.write !== true) return;
   const docs = new URL('../../../docs/', import.meta.url);

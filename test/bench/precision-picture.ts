@@ -48,7 +48,13 @@ function drawPanel({ title, curves }: Panel): string {
     );
   });
   const lines = curves.map(({ name, points }, index) => {
-    const path = points.map(([x, y]) => at(x, y).map((value) => value.toFixed(1)).join(' ')).join(' L ');
+    const path = points
+      .map(([x, y]) =>
+        at(x, y)
+          .map((value) => value.toFixed(1))
+          .join(' '),
+      )
+      .join(' L ');
     const colour = colours[index % colours.length];
     const [x, y] = [width - margin.right - 150 + 80 * index, margin.top - 8];
     return (

@@ -93,12 +93,11 @@ function measured(
   return named.set('loss', Float64Array.of(result.lossSum / labels.length));
 }
 
-function errorsOf(
-  given: ReadonlyMap<string, Float64Array> | SafetensorsFile,
-  truth: SafetensorsFile,
-): Errors {
+function errorsOf(given: ReadonlyMap<string, Float64Array> | SafetensorsFile, truth: SafetensorsFile): Errors {
   const valuesOf = (name: string): Float64Array =>
-    given instanceof Map ? (given as ReadonlyMap<string, Float64Array>).get(name)! : float64Of(given as SafetensorsFile, name);
+    given instanceof Map
+      ? (given as ReadonlyMap<string, Float64Array>).get(name)!
+      : float64Of(given as SafetensorsFile, name);
   const all = { gradient: [0, 0], statistics: [0, 0] };
   let [worst, tensor] = [0, ''];
   for (const name of truth.tensors.keys()) {

@@ -29,6 +29,17 @@ describe('heatOf', () => {
     expect(heatOf(series, 'r/', 100)?.columns).toBe(4);
   });
 
+  it('goes on with the value before where thinning left no point, but not beyond the last', () => {
+    const thinned = {
+      'r/a': [
+        [1, 2],
+        [4, 3],
+      ] as SeriesPoints,
+      'r/b': points(1, 1, 1, 1, 1),
+    };
+    expect([...heatOf(thinned, 'r/', 5)!.values]).toEqual([2, 2, 2, 3, NaN, 1, 1, 1, 1, 1]);
+  });
+
   it('is nothing without such series', () => {
     expect(heatOf({ 'gradient/norm': points(1) }, 'gradient/norm/', 10)).toBeNull();
   });

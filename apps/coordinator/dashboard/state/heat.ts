@@ -9,7 +9,7 @@ export interface Heat {
   readonly first: number;
   readonly last: number;
   readonly columns: number;
-  /** [layers, columns]: the mean of the points in it; NaN where there are none. */
+  /** [layers, columns]: the mean of the points in it, or what came before it; NaN before a layer's first point and after its last. */
   readonly values: Float64Array;
   /** Smallest and largest value above 0; the scale of colours is logarithmic between them. */
   readonly low: number;
@@ -43,12 +43,27 @@ export function heatOf(series: SeriesMap, prefix: string, maxColumns: number): H
   let high = 0;
   for (const [cell, count] of counts.entries()) {
     values[cell] = count === 0 ? NaN : values[cell]! / count;
+  }
+  for (let row = 0; row < layers.length; row++) {
+    fillGaps(values.subarray(row * columns, (row + 1) * columns));
+  }
+  for (const cell of values.keys()) {
     if (values[cell]! > 0) {
       low = Math.min(low, values[cell]!);
       high = Math.max(high, values[cell]!);
     }
   }
   return { layers, first, last, columns, values, low: Math.min(low, high), high };
+}
+
+/** Thinned series leave columns without a point between others that have some. */
+function fillGaps(row: Float64Array): void {
+  const last = row.findLastIndex((value) => !Number.isNaN(value));
+  for (let column = 1; column < last; column++) {
+    if (Number.isNaN(row[column]!)) {
+      row[column] = row[column - 1]!;
+    }
+  }
 }
 
 export function columnOf(step: number, { first, last, columns }: Pick<Heat, 'first' | 'last' | 'columns'>): number {

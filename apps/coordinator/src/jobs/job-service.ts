@@ -13,6 +13,7 @@ import { planStep, tasksPerStep } from '../training/step-plan.js';
 import { TrainingFailedError, TrainingPausedError } from '../training/training-job.js';
 import { checkpointFilePath, listCheckpointViews } from './checkpoint-views.js';
 import { JobRun, type JobRunServices } from './job-run.js';
+import { reachedBy, viewOf } from './job-views.js';
 import { isEnded, mayAct, mayFollow, statesFor } from './job-states.js';
 import type { JobRecord } from './job-store.js';
 import type { AuditReport, CheckpointView, JobAction, JobsPort, JobState, JobView, SeriesPoints } from './ports.js';
@@ -272,7 +273,7 @@ export class JobService implements JobsPort {
 
   /** The run is over: what it reached is kept with the state that follows. */
   #ended(job: Job, state: JobState | undefined, error: Error | undefined): void {
-    const reached = this.#reached(job);
+    const reached = reachedBy(job.record, job.run);
     job.run = undefined;
     const change: Partial<JobRecord> = { reached };
     if (error === undefined) change.state = state!;
@@ -353,54 +354,8 @@ export class JobService implements JobsPort {
 
   // ---- Views ----
 
-  #reached(job: Job): JobRecord['reached'] {
-    const trainer = job.run?.trainer;
-    if (trainer?.opened !== true) return job.record.reached;
-    const { progress } = trainer;
-    const { step, totalSteps, epoch, loss, top1, test, imagesPerSecond, checkpoint } = progress;
-    return { step, totalSteps, epoch, loss, top1, test, imagesPerSecond, checkpoint };
-  }
-
-  #view(job: Job): JobView {
-    const { record, run } = job;
-    const progress = run?.trainer?.progress;
-    const reached = this.#reached(job);
-    const running = record.state === 'running';
-    return {
-      id: record.id,
-      name: record.spec.name,
-      state: record.state,
-      step: reached.step,
-      totalSteps: reached.totalSteps,
-      epoch: reached.epoch,
-      version: reached.step,
-      loss: reached.loss,
-      top1: reached.top1,
-      test: reached.test,
-      imagesPerSecond: reached.imagesPerSecond,
-      etaSeconds: running ? (progress?.etaSeconds ?? null) : null,
-      workers: running ? (progress?.workers ?? []) : [],
-      parametersSha256: reached.checkpoint?.parametersSha256 ?? null,
-      stateSha256: reached.checkpoint?.stateSha256 ?? null,
-      checkpoint: reached.checkpoint === null ? null : { step: reached.checkpoint.step, path: reached.checkpoint.path },
-      numericsClass:
-        record.numericsClass === null ? null : `${record.numericsClass}, ${record.spec.training.precision}`,
-      usefulWorkers: record.usefulWorkers,
-      parameterCount: record.parameterCount,
-      reason: this.#reasonOf(job),
-      error: record.error,
-      spec: record.spec,
-      createdAt: record.createdAt,
-      startedAt: record.startedAt,
-      endedAt: record.endedAt,
-    };
-  }
-
-  #reasonOf({ record, run }: Job): string | null {
-    if (record.state === 'paused') return record.reason;
-    if (record.state !== 'queued' && record.state !== 'running') return null;
-    if (run !== undefined) return run.reason;
-    return `${this.#options.maxRunningJobs} other jobs are running; this one is next by priority and age.`;
+  #view({ record, run }: Job): JobView {
+    return viewOf(record, run, this.#options.maxRunningJobs);
   }
 
   #publish(job: Job): void {

@@ -60,7 +60,6 @@ const rollbackSchema = z.strictObject({
 
 export const ledgerRecordSchema = z.discriminatedUnion('kind', [stepSchema, rollbackSchema]);
 export type StepRecord = z.infer<typeof stepSchema>;
-export type RollbackRecord = z.infer<typeof rollbackSchema>;
 export type LedgerRecord = z.infer<typeof ledgerRecordSchema>;
 
 /** What the first record names as the hash of the one before. */

@@ -217,7 +217,7 @@ export class StepCollector {
 
   /** Whole in all slices: it wins unless another did, or it computed with other samples. */
   #judge(contribution: Contribution): void {
-    const { key, worker, totals } = contribution;
+    const { key, totals } = contribution;
     const planned = this.#plan.tasks[key.task]!;
     if (!Number.isFinite(totals.lossSum)) {
       return this.#refuse(contribution, 'not_finite', `The loss of ${taskName(key)} is not finite.`);

@@ -1,13 +1,12 @@
 // Trains one job, step by step: plan, hand out, collect, commit, publish. Owns the order in which things happen;
 // refuses to know how tasks travel (task-board.ts), how contributions are judged (step-collector.ts), how sums and
 // updates are computed (slices/) and what a commit and a checkpoint consist of (commit.ts, job-checkpoints.ts).
-import { layersOf } from '#model/layer-norms.js';
-import { decayRanges } from '#model/optimizer.js';
 import { stepsPerEpoch } from '#model/sampler.js';
 import { type ScheduleState, totalStepsOf } from '#model/schedule.js';
 import { versionChecksum } from '#proto/blocks.js';
 import type { TaskKey } from '#proto/task-entry.js';
 import type { PoolWorker } from '../workers/worker-registry.js';
+import { abortable } from './abortable.js';
 import { Admissions } from './admissions.js';
 import { type CommittedStep, Committer } from './commit.js';
 import { Evaluation, type EvaluationAnswer } from './evaluation.js';
@@ -15,6 +14,7 @@ import { JobCheckpoints } from './job-checkpoints.js';
 import { NotFiniteTasks } from './not-finite.js';
 import type { OutcomeName } from './outcome.js';
 import { inBlockOrder } from './slices/block-order.js';
+import { sliceJobOf } from './slices/slice-job.js';
 import type { PublishedVersion, PushReport } from './slices/messages.js';
 import { StateBuffers } from './state-buffers.js';
 import { StepClock } from './step-clock.js';
@@ -345,22 +345,7 @@ export class Trainer {
   async #open(): Promise<void> {
     const { job } = this;
     const { slices, ledger, metrics, onOpened, onProgress } = this.#services;
-    const { optimizer, wire } = job.spec.training;
-    slices.broadcast({
-      type: 'open-job',
-      job: {
-        jobId: job.id,
-        layoutHash: job.layout.hash,
-        parameterCount: job.layout.parameterCount,
-        statisticCount: job.layout.statisticCount,
-        wire,
-        momentum: optimizer.momentum,
-        nesterov: optimizer.nesterov,
-        decayRanges: decayRanges(job.layout, optimizer),
-        layers: layersOf(job.layout),
-        tensors: job.layout.parameters.map(({ name, offset, size }) => ({ name, offset, size })),
-      },
-    });
+    slices.broadcast({ type: 'open-job', job: sliceJobOf(job) });
     const buffer = await this.#buffers.spare(undefined);
     const { step, scheduleState } = await this.#checkpoints.restore(buffer);
     this.#scheduleState = scheduleState;
@@ -389,20 +374,5 @@ export class Trainer {
     this.#services.slices.broadcast({ type: 'close-job', jobId: this.job.id });
     this.#services.workers.endJob(this.job.id);
     this.#services.metrics.flush();
-  }
-}
-
-/** The promise's value, or undefined when the signal was aborted before. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
-  if (signal.aborted) return undefined;
-  let stop!: () => void;
-  const aborted = new Promise<undefined>((resolve) => {
-    stop = () => resolve(undefined);
-    signal.addEventListener('abort', stop, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop);
   }
 }

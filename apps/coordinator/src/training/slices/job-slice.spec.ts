@@ -120,7 +120,7 @@ function expected(wire: 'float32' | 'bfloat16', tasks: number) {
     to: statisticCount,
   });
   const norm = (x: Float32Array) =>
-    Math.sqrt(x.subarray(10, blockElements + 30).reduce((sum, value) => sum + value ** 2, 0));
+    Math.sqrt(x.subarray(10, blockElements + 30).reduce((total, value) => total + value ** 2, 0));
   const moved = to.parameters.map((value, index) => value - from.parameters[index]!);
   const figures = {
     'gradient/norm/first': norm(gradient),
