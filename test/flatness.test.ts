@@ -2,6 +2,7 @@
 // Refuses to look at what a single task leaves behind; that is tensor.spec.ts's and worker.spec.ts's.
 import { readdirSync, readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { layoutOf } from '#model/parameters.js';
 import type { WorkerView } from '../apps/coordinator/src/jobs/ports.js';
 import { endlessSpec } from './support/specs.js';
 import { startSystem, type TestSystem } from './support/system.js';
@@ -59,19 +60,17 @@ function residentBytes(pid: number): number {
 }
 
 describe(`over ${measuredSteps} steps`, () => {
-  it('a worker between two tasks holds the same tensors as ever', async () => {
+  it('a worker that has nothing to do holds at most the parameters of one version', async () => {
     await system.api.act(id, 'pause');
-    const { step } = await system.api.untilState(id, 'paused');
+    const { step, spec } = await system.api.untilState(id, 'paused');
     expect(step).toBeGreaterThanOrEqual(settledAt + measuredSteps);
-    const idle = await system.api.untilWorkers((workers) => workers.every(({ currentTask }) => currentTask === null));
-    await system.api.act(id, 'resume');
-    await system.api.untilJob(id, (job) => job.step >= step + 100);
-    await system.api.act(id, 'pause');
-    await system.api.untilState(id, 'paused');
-    const later = await system.api.untilWorkers((workers) => workers.every(({ currentTask }) => currentTask === null));
-    const tensors = (workers: readonly WorkerView[]) =>
-      Object.fromEntries(workers.map((one) => [one.name, one.tensors]));
-    expect(tensors(later)).toEqual(tensors(idle));
+    const { parameters, statistics } = layoutOf(spec.model);
+    const oneVersion = parameters.length + statistics.length;
+    // One tensor left behind per step would be several hundred by now. Counts come with heartbeats: the next ones tell.
+    const idle = await system.api.untilWorkers((workers) =>
+      workers.every(({ currentTask, tensors }) => currentTask === null && tensors <= oneVersion),
+    );
+    expect(idle).toHaveLength(2);
   });
 
   it('the tensors that a worker has at once stay below those of one step', () => {

@@ -46,11 +46,13 @@ it.each(cases)(
     writeSafetensors(at('model'), modelTensors(network.layout, parameters, statistics), {});
     writeBatch(at('batch'), batch.images, batch.labels);
     await torch('pass', architecture, activation, folder);
-    const [float32, float64] = [readSafetensors(at('float32')), readSafetensors(at('float64'))];
+    const [float32, float64, bfloat16] = ['float32', 'float64', 'bfloat16'].map((name) => readSafetensors(at(name)));
+    if (float32 === undefined || float64 === undefined || bfloat16 === undefined)
+      throw new Error('torch left a file out');
 
     const own = measured(model, 'float32', parameters, statistics, batch);
     const rounded = measured(model, 'bfloat16', parameters, statistics, batch);
-    const torchErrors = errorsOf(float32, float64);
+    const [torchErrors, torchCoarse] = [errorsOf(float32, float64), errorsOf(bfloat16, float64)];
     const [exact, toTorch, coarse] = [errorsOf(own, float64), errorsOf(own, float32), errorsOf(rounded, float64)];
     console.log(
       [
@@ -59,6 +61,7 @@ it.each(cases)(
         line('torch float32 to torch float64', torchErrors),
         line('Lockstep float32 to torch float32', toTorch),
         line('Lockstep bfloat16 to torch float64', coarse),
+        line('torch bfloat16 to torch float64', torchCoarse),
       ].join('\n'),
     );
     expect(exact.loss).toBeLessThan(1e-5);
@@ -67,6 +70,7 @@ it.each(cases)(
     expect(toTorch.worst, toTorch.tensor).toBeLessThan(5 * bound);
     // A flip at one place may count for more than all of torch's flips: hence the factor.
     expect(exact.gradient).toBeLessThan(Math.max(1e-3, 20 * torchErrors.gradient));
+    expect(coarse.gradient).toBeLessThan(1.5 * torchCoarse.gradient);
     expect(coarse.loss).toBeLessThan(0.01);
     expect(coarse.statistics).toBeLessThan(0.01);
   },

@@ -1,7 +1,8 @@
 """The other side of the parity tests: torchvision's own models on the weights and pixels that a test hands over.
 
     torch_reference.py pass ARCHITECTURE ACTIVATION FOLDER     one training pass: reads model.safetensors and batch.safetensors (images
-        in NHWC, labels), writes float32.safetensors and float64.safetensors: loss, gradients by parameter, running statistics
+        in NHWC, labels), writes float32.safetensors, float64.safetensors and bfloat16.safetensors (autocast): loss, gradients by parameter,
+        running statistics
     torch_reference.py load ARCHITECTURE FILE IMAGES OUT   loads a checkpoint with strict=True and writes its logits
     torch_reference.py save ARCHITECTURE IMAGES FILE OUT   writes torchvision's state_dict of fresh weights, and their logits
 
@@ -75,13 +76,15 @@ def channels_first(images):
 
 def training_pass(architecture, activation, folder):
     weights, batch = read(f"{folder}/model.safetensors"), read(f"{folder}/batch.safetensors")
-    for name, dtype in (("float32", torch.float32), ("float64", torch.float64)):
+    for name, dtype in (("float32", torch.float32), ("float64", torch.float64), ("bfloat16", torch.float32)):
         model = load(architecture, weights).to(dtype).train()
         for module in model.modules():
             if activation == "tanh" and hasattr(module, "relu"):
                 module.relu = nn.Tanh()
         images, labels = channels_first(batch["images"]).to(dtype), batch["labels"].long()
-        loss = nn.functional.cross_entropy(model(images), labels)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=name == "bfloat16"):
+            scores = model(images)
+        loss = nn.functional.cross_entropy(scores.to(dtype), labels)
         loss.backward()
         results = {"loss": loss.reshape(1)}
         results.update((key, parameter.grad) for key, parameter in model.named_parameters())

@@ -148,7 +148,12 @@ function startSlices(config: CoordinatorConfig, tls: Pem | undefined): Promise<S
     tls,
   };
   return SlicePool.start(options).catch((error: Error) => {
-    throw new UnavailableError(`A slice cannot listen (LOCKSTEP_GRPC_PORT and the ports after it): ${error.message}`);
+    const { firstPort, slices } = options;
+    const ports = slices === 1 ? `port ${firstPort}` : `ports ${firstPort} to ${firstPort + slices - 1}`;
+    const cause = error.message.includes('EADDRINUSE') ? 'that is in use' : error.message;
+    throw new UnavailableError(
+      `The slices cannot listen on ${options.host}, ${ports}: ${cause}. Choose another LOCKSTEP_GRPC_PORT.`,
+    );
   });
 }
 
@@ -165,10 +170,17 @@ function startControl(
     reducerAddresses: config.reducerAddresses ?? parts.slices.ports.map((port) => `${host}:${port}`),
     log: parts.log,
   });
-  const pem = tls && { certificate: Buffer.from(tls.cert), privateKey: Buffer.from(tls.key) };
+  const pem = tls && {
+    certificate: Buffer.from(tls.cert),
+    privateKey: Buffer.from(tls.key),
+    clientCa: tls.ca === undefined ? undefined : Buffer.from(tls.ca),
+  };
   const { grpcHost, grpcPort, workerToken } = config;
   return ControlServer.start({ host: grpcHost, port: grpcPort, workerToken, tls: pem }, pool).catch((error: Error) => {
-    throw new UnavailableError(`${error.message}; choose another LOCKSTEP_GRPC_PORT.`);
+    const cause = error.message.includes('EADDRINUSE') ? 'it is in use' : error.message;
+    throw new UnavailableError(
+      `gRPC cannot listen on ${grpcHost}:${grpcPort}: ${cause}. Choose another LOCKSTEP_GRPC_PORT.`,
+    );
   });
 }
 

@@ -39,13 +39,10 @@ export const ledgerQuery = z.strictObject({
 export type LedgerQuery = z.infer<typeof ledgerQuery>;
 
 export const resumeQuery = z.strictObject({
-  repin: z
-    .enum(['true', 'false'], { error: 'must be true or false' })
-    .default('false')
-    .meta({
-      description:
-        'true: pin the job anew, to the numerics class with most workers; what was committed since the checkpoint is taken back',
-    }),
+  repin: z.enum(['true', 'false'], { error: 'must be true or false' }).default('false').meta({
+    description:
+      'true: pin the job anew, to the numerics class with most workers; what was committed since the checkpoint is taken back',
+  }),
 });
 export type ResumeQuery = z.infer<typeof resumeQuery>;
 

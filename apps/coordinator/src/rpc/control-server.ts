@@ -29,7 +29,7 @@ export class ControlServer {
     const address = `${options.host}:${options.port}`;
     const port = await new Promise<number>((resolve, reject) => {
       server.bindAsync(address, serverCredentials(options.tls), (error, bound) => {
-        if (error) reject(new Error(`gRPC cannot listen on ${address}: ${error.message}`, { cause: error }));
+        if (error) reject(error);
         else resolve(bound);
       });
     });

@@ -27,6 +27,7 @@ server.addService(reducerService, service);
 const tls = options.tls && {
   certificate: Buffer.from(options.tls.cert),
   privateKey: Buffer.from(options.tls.key),
+  clientCa: options.tls.ca === undefined ? undefined : Buffer.from(options.tls.ca),
 };
 server.bindAsync(`${options.host}:${options.port}`, serverCredentials(tls), (error, bound) => {
   if (error) report({ type: 'cannot-listen', problem: error.message });
