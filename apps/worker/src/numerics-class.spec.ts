@@ -31,7 +31,7 @@ describe('numerics class', () => {
       deviceModel: 'AMD EPYC 9R14',
       instructionSet: 'amx_bf16,avx2,avx512_bf16,avx512f,fma',
       threads: 2,
-      imageLibrary: expect.stringMatching(/^sharp \d+\.\d+\.\d+$/) as string,
+      imageLibrary: '',
     });
   });
 });

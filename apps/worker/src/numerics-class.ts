@@ -3,7 +3,6 @@
 import { readFileSync } from 'node:fs';
 import type { NumericsClass } from '#proto/generated/lockstep/v1/pool.js';
 import type { ComputeFacts } from './compute-protocol.js';
-import { packageVersion } from './package-version.js';
 
 /** Extensions that TensorFlow, Eigen and oneDNN choose kernels by, as Linux names them. */
 const dispatchedExtensions = new Set([
@@ -57,6 +56,7 @@ export function numericsClassOf(
     // Host-side work of a GPU worker has no part in gradients.
     instructionSet: facts.deviceKind === 'cpu' ? processor.extensions.join(',') : '',
     threads,
-    imageLibrary: `sharp ${packageVersion('sharp')}`,
+    // No dataset of this version has images that need decoding.
+    imageLibrary: '',
   };
 }
