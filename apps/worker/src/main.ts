@@ -9,7 +9,7 @@ import { linkToParent } from '#proto/parent-link.js';
 import { ComputeClient } from './compute-client.js';
 import { ConfigError, kernelFlags, loadConfig, tensorflowEnvironment, type WorkerConfig } from './config.js';
 import { numericsClassOf } from './numerics-class.js';
-import { packageVersion } from './package-version.js';
+import { lockstepVersion } from './package-version.js';
 import { exitWithInput } from './parent-watch.js';
 import { TaskQueue } from './queue.js';
 import { messageOf } from './withdrawal.js';
@@ -46,7 +46,7 @@ async function main(config: WorkerConfig): Promise<void> {
     openQueue: (queue) => new TaskQueue({ ...queue, redisUrl: config.redisUrl, log }),
     introduction: {
       protocolVersion,
-      lockstepVersion: packageVersion('lockstep'),
+      lockstepVersion: lockstepVersion(),
       name: config.name,
       numericsClass: numericsClassOf(facts, kernelFlags, config.threads),
       memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Infinity),
