@@ -1,5 +1,5 @@
 // The bits do not depend on who computed them, for the bottleneck nets too: resnet50 at 64x64 with one worker, three workers and
-// a plain loop in one process, in both precisions, with the options of training that change the update.
+// a plain loop in one process, in both precisions, with the options of training that change the update; and a plateau schedule.
 import { describe, expect, it } from 'vitest';
 import { hashesOf } from './support/outcomes.js';
 import { trainPlainly } from './support/plain-loop.js';
@@ -31,4 +31,29 @@ describe.each(['float32', 'bfloat16'])('resnet50 in %s', (precision) => {
       await system.stop();
     }
   }, 240_000);
+});
+
+it('a plateau schedule lowers the rate at the same steps, and so ends with the same bits', async () => {
+  const spec = {
+    model: { architecture: 'resnet8' },
+    dataset: { kind: 'synthetic', size: 90, testSize: 40, classes: 10, imageSize: 32 },
+    training: {
+      epochs: 6,
+      batchSize: 32,
+      shardSize: 8,
+      schedule: { kind: 'plateau', learningRate: 0.4, patience: 1, threshold: 0.2, gamma: 0.5 },
+    },
+    checkpoint: { everySteps: 4 },
+  };
+  const plain = await trainPlainly(spec);
+  const system = await startSystem({ workers: 2 });
+  const job = await system.train(spec);
+  expect(hashesOf(job)).toEqual(hashesOf(plain));
+  const series = await system.api.metrics(job.id, '?series=learning_rate,gradient/norm/conv1,update/ratio/fc');
+  const rates = new Set(series['learning_rate']?.map(([, rate]) => rate));
+  expect(rates.size).toBeGreaterThan(1);
+  for (const name of ['gradient/norm/conv1', 'update/ratio/fc']) {
+    expect(series[name]).toHaveLength(plain.steps);
+    expect(series[name]?.every(([, value]) => value > 0)).toBe(true);
+  }
 });

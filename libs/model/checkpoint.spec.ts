@@ -29,7 +29,7 @@ import {
 import { resolveJobSpec } from './job-spec.js';
 import { initialState, layoutOf } from './parameters.js';
 import { randomStream } from './random.js';
-import { initialScheduleState } from './schedule.js';
+import { stateless } from './plateau.js';
 
 const spec = resolveJobSpec({ preset: 'resnet20-synthetic' });
 const layout = layoutOf(spec.model);
@@ -39,7 +39,7 @@ function stateOf(seed: number): TrainingState {
   return {
     ...initialState(spec.model, layout, seed),
     momentum: Float32Array.from({ length: layout.parameterCount }, () => random.uniform() - 0.5),
-    scheduleState: initialScheduleState,
+    scheduleState: stateless,
   };
 }
 

@@ -1,26 +1,8 @@
 // Owns: every field of a job spec: its type, limits, meaning, unit, default and the sentence a wrong value gets.
 // Refuses to know: presets, derived defaults and rules that join several fields (job-spec-defaults.ts, job-spec-checks.ts).
 import { z } from 'zod';
-
-const described = <Schema extends z.ZodType>(schema: Schema, description: string, fallback?: unknown): Schema =>
-  schema.meta(fallback === undefined ? { description } : { description, default: fallback });
-
-const positive = (): z.ZodNumber =>
-  z.number('must be a finite number above 0').gt(0, 'must be a finite number above 0');
-const notNegative = (): z.ZodNumber =>
-  z.number('must be a finite number from 0 on').min(0, 'must be a finite number from 0 on');
-const between = (low: number, high: number): z.ZodNumber => {
-  const error = `must be a number from ${low} to ${high}`;
-  return z.number(error).min(low, error).max(high, error);
-};
-const whole = (low: number, high: number): z.ZodInt => {
-  const error = `must be a whole number from ${low} to ${high}`;
-  return z.int(error).min(low, error).max(high, error);
-};
-const oneOf = <const Values extends readonly [string, ...string[]]>(...values: Values) =>
-  z.enum(values, `must be ${values.length === 1 ? '' : 'one of '}${values.join(', ')}`);
-const yesOrNo = () => z.boolean('must be true or false');
-const seed = () => whole(0, 4_294_967_295);
+import { described, positive, notNegative, between, whole, oneOf, yesOrNo, seed } from './job-spec-fields.js';
+import { finalLearningRate, scheduleSchema, scheduleShapes } from './job-spec-schedules.js';
 
 /** A dataset's path: relative to the datasets folder of the coordinator, without a way out of it. */
 const datasetPath = () =>
@@ -116,93 +98,6 @@ const optimizerShape = {
     null,
   ),
 };
-
-const rateFields = {
-  learningRate: described(positive(), 'Learning rate after warm-up (for one-cycle: the peak).', 0.1),
-  warmupEpochs: described(
-    notNegative(),
-    'Length of the linear warm-up in epochs, fractions allowed. Default: 0; for one-cycle 30 % of the training.',
-  ),
-};
-const epochList = 'must be a list of rising numbers above 0, in epochs';
-const stepList = 'must be a list of rising whole numbers above 0, in steps';
-const rising = (values: number[]): boolean => values.every((value, index) => index === 0 || value > values[index - 1]!);
-const finalLearningRate = described(notNegative(), 'Learning rate that the cosine ends at.', 0);
-
-const scheduleShapes = {
-  constant: { kind: z.literal('constant'), ...rateFields },
-  step: {
-    kind: z.literal('step'),
-    ...rateFields,
-    milestones: described(
-      z
-        .array(z.number(epochList).gt(0, epochList), epochList)
-        .max(100, 'must have 100 entries or fewer')
-        .refine(rising, epochList),
-      'Epochs at which the rate is multiplied by gamma.',
-      [],
-    ),
-    milestoneSteps: described(
-      z
-        .array(z.int(stepList).gt(0, stepList), stepList)
-        .max(100, 'must have 100 entries or fewer')
-        .refine(rising, stepList),
-      'Steps at which the rate is multiplied by gamma, where a recipe counts in iterations.',
-      [],
-    ),
-    gamma: described(positive(), 'What the rate is multiplied by at each milestone.', 0.1),
-  },
-  cosine: { kind: z.literal('cosine'), ...rateFields, finalLearningRate },
-  'one-cycle': {
-    kind: z.literal('one-cycle'),
-    ...rateFields,
-    anneal: described(oneOf('linear', 'cosine'), 'How the rate falls from its peak to 0.', 'linear'),
-  },
-  plateau: {
-    kind: z.literal('plateau'),
-    ...rateFields,
-    metric: described(
-      oneOf('error', 'loss'),
-      'What an evaluation must lower to count as better: the top-1 error or the loss on the test images.',
-      'error',
-    ),
-    patience: described(
-      whole(1, 1_000_000),
-      'Evaluations in a row that are no better before the rate is multiplied by gamma.',
-      5,
-    ),
-    threshold: described(
-      z
-        .number('must be a number from 0 to below 1')
-        .min(0, 'must be a number from 0 to below 1')
-        .lt(1, 'must be a number from 0 to below 1'),
-      'Share of the best value by which an evaluation must be lower to count as better.',
-      0.001,
-    ),
-    gamma: described(
-      z
-        .number('must be a number above 0 and below 1')
-        .gt(0, 'must be a number above 0 and below 1')
-        .lt(1, 'must be a number above 0 and below 1'),
-      'What the rate is multiplied by on a plateau.',
-      0.1,
-    ),
-    minimumRate: described(notNegative(), 'The rate never falls below this one.', 0),
-  },
-};
-
-const scheduleKinds = 'must be one of constant, step, cosine, one-cycle, plateau';
-const scheduleSchema = z.discriminatedUnion(
-  'kind',
-  [
-    z.strictObject(scheduleShapes.constant),
-    z.strictObject(scheduleShapes.step),
-    z.strictObject(scheduleShapes.cosine),
-    z.strictObject(scheduleShapes['one-cycle']),
-    z.strictObject(scheduleShapes.plateau),
-  ],
-  scheduleKinds,
-);
 
 const shuffleShape = {
   kind: described(

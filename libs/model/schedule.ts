@@ -6,8 +6,6 @@ import { stepsPerEpoch } from './sampler.js';
 
 export { scheduleAfter, scheduleStateAtStart } from './plateau.js';
 export type { ScheduleState } from './plateau.js';
-/** The state of every schedule but plateau. */
-export const initialScheduleState: ScheduleState = stateless;
 
 export type ScheduleSpec = TrainingSpec['schedule'];
 

@@ -73,8 +73,8 @@ async function train(precision: Precision): Promise<void> {
     },
   });
   await dataset.close();
-  const measured: Measured = { precision, trainLoss, testLoss, testTop1, stateSha256 };
-  process.send?.(measured);
+  const result: Measured = { precision, trainLoss, testLoss, testTop1, stateSha256 };
+  process.send?.(result);
   process.disconnect();
 }
 

@@ -167,7 +167,7 @@ export class FaultProxy {
       sink.end();
     } catch (error) {
       // Broken connections are this file's trade; what is broken in this file must show.
-      if (!source.destroyed && !sink.destroyed) throw error;
+      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
     }
   }
 

@@ -12,7 +12,8 @@ export interface PlainOutcome {
   readonly steps: number;
   readonly parametersSha256: string;
   readonly stateSha256: string;
-  readonly evaluation?: { readonly loss: number; readonly top1: number; readonly samples: number };
+  /** Of the last epoch; sums over `samples`. */
+  readonly evaluation?: { readonly lossSum: number; readonly top1Hits: number; readonly samples: number };
 }
 
 /** Trains by `spec` from start to end. */

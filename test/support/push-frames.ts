@@ -31,6 +31,7 @@ export class PushWatch {
     this.#proxies = proxies;
     this.#stops = proxies.map((proxy, slice) =>
       proxy.watch((frame) => {
+        if (frame.from === 'server' && frame.endsStream) this.#headers.delete(`${slice}/${frame.call}`);
         const header = headerOf(frame);
         if (header === undefined) return;
         this.begun += 1;
@@ -78,7 +79,15 @@ function headerOf(frame: PassingFrame): PushHeader | undefined {
   if (frame.payload.length < prefixBytes) return undefined;
   const end = prefixBytes + frame.payload.readUInt32BE(1);
   if (end > frame.payload.length) return undefined;
-  // A question for parameters begins alike; it has no task.
-  const { message } = PushGradientRequest.decode(frame.payload.subarray(prefixBytes, end));
+  const message = decoded(frame.payload.subarray(prefixBytes, end));
   return message?.$case === 'header' && message.value.key !== undefined ? message.value : undefined;
+}
+
+/** Undefined where it is none: a question for parameters begins alike, and goes on with anything. */
+function decoded(bytes: Uint8Array): PushGradientRequest['message'] {
+  try {
+    return PushGradientRequest.decode(bytes).message;
+  } catch {
+    return undefined; // whatever it is, it is no push
+  }
 }

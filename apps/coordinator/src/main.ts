@@ -1,7 +1,9 @@
 // The coordinator process: reads the settings, starts everything in order, stops it in the opposite order.
 // Refuses to know what the parts do.
 import { readFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { trainCountOf } from '#model/job-spec-defaults.js';
 import { linkToParent, type ParentLink } from '#proto/parent-link.js';
@@ -27,6 +29,8 @@ import { WorkerRegistry } from './workers/worker-registry.js';
 
 const localRedisUrl = 'redis://127.0.0.1:6379';
 const redisWithinMs = 10_000;
+/** Sooner than the readiness check gives up, so that its answer names who is silent. */
+const redisSilentMs = 1_000;
 
 process.title = 'lockstep-coordinator';
 const parent = linkToParent();
@@ -74,6 +78,7 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
       slices,
       queueOf: (classId) => (classId === null ? redis.queueOfAll(() => classesOf(registry)) : redis.queueOf(classId)),
       stagingBytes: config.stagingBytes,
+      memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
       workers: registry,
       running,
       checkpoints,
@@ -90,7 +95,7 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
     queueBoard: board?.router,
     jobs,
     workers: registry,
-    readiness: { problems: async () => [await redis.problem()].filter((problem) => problem !== undefined) },
+    readiness: { problems: () => redisProblems(redis) },
     events: hub,
     logger: log,
     version,
@@ -122,6 +127,12 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
 
 function classesOf(registry: WorkerRegistry): string[] {
   return [...new Set(registry.connected().map(({ classId }) => classId))];
+}
+
+async function redisProblems(redis: QueueConnection): Promise<string[]> {
+  const silent = sleep(redisSilentMs, `Redis has not answered for ${redisSilentMs} ms (REDIS_URL).`, { ref: false });
+  const problem = await Promise.race([redis.problem(), silent]);
+  return problem === undefined ? [] : [problem];
 }
 
 function openStore(dataDir: string): JobStore {

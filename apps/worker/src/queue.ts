@@ -44,6 +44,8 @@ export class TaskQueue {
       removeOnComplete: { count: 0 },
       removeOnFail: { count: 0 },
       maxStalledCount,
+      // Seconds. Entries are announced to one waiting worker; where that one is frozen, the others look after this.
+      drainDelay: 1,
       // After a Redis that was away the queue goes on at once rather than after BullMQ's 15 s.
       runRetryDelay: 500,
     });

@@ -48,9 +48,9 @@ export const workerCells: readonly Cell[] = [
       const push = await ground.pushes.hold('upload');
       const victim = await ground.worker(push.header.workerId);
       victim.kill('SIGSTOP');
-      push.pass();
       await ground.untilStep(push.header.key!.step + 3);
       victim.kill('SIGCONT');
+      push.pass();
       await refusedOf(ground, push.header.workerId, /stale|duplicate/);
     },
     longestStepSeconds: handOver + allowance,

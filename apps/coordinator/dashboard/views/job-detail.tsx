@@ -29,6 +29,11 @@ export function JobDetail({ job }: { job: JobView }) {
         <StateChip job={job} />
         <JobActions job={job} />
       </div>
+      {job.note !== null && !ended && (
+        <p class="notice" role="note" data-testid="job-note">
+          {job.note}
+        </p>
+      )}
       {job.reason !== null && !ended && (
         <p class="notice" role="status" data-testid="job-reason">
           {job.reason}

@@ -40,6 +40,7 @@ export function jobView(id: string, changes: Partial<JobView> = {}): JobView {
     numericsClass: 'tensorflow 2.21.0',
     usefulWorkers: 4,
     parameterCount: 75_000,
+    note: null,
     reason: null,
     error: null,
     spec: resolveJobSpec(smallSpec),

@@ -35,6 +35,7 @@ export const jobSchema = z.strictObject({
   numericsClass: z.string().nullable(),
   usefulWorkers: count.meta({ description: 'How many workers can help at once: tasks per step' }),
   parameterCount: count,
+  note: z.string().nullable().meta({ description: 'What to know although the job goes on' }),
   reason: z.string().nullable().meta({ description: 'Why the job is not going on' }),
   error: z.string().nullable().meta({ description: 'What made a failed job fail' }),
   spec: jobSpecSchema,

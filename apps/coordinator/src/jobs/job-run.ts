@@ -1,8 +1,10 @@
 // One job from the moment its turn comes until its training ends: gets the dataset, waits for workers, pins the
 // numerics class, trains. Refuses to know other jobs and what becomes of this one's state afterwards.
 import { openDataset, type Dataset } from '#model/datasets/dataset.js';
-import { estimateWorkerMemory, memoryProblem } from '#model/memory.js';
+import type { JobSpec } from '#model/job-spec.js';
+import { estimateCoordinatorMemory, estimateWorkerMemory, memoryProblem } from '#model/memory.js';
 import { layoutOf } from '#model/parameters.js';
+import { bfloat16Support, precisionNote } from '#model/precision.js';
 import type { CheckpointStore } from '../checkpoints/checkpoint-store.js';
 import type { Logger } from '../log.js';
 import type { EventHub } from '../telemetry/event-hub.js';
@@ -11,10 +13,12 @@ import { MetricsStore } from '../telemetry/metrics-store.js';
 import { Ledger } from '../training/ledger.js';
 import type { RunningJobs } from '../training/running-jobs.js';
 import type { SlicePool } from '../training/slices/slice-pool.js';
+import { aborted } from '../training/abortable.js';
 import { probeOf } from '../training/probe.js';
+import { tasksPerStep } from '../training/step-plan.js';
 import type { TrainingServices } from '../training/training-job.js';
 import { Trainer } from '../training/trainer.js';
-import type { WorkerRegistry } from '../workers/worker-registry.js';
+import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 import type { DatasetLocations } from './dataset-locations.js';
 import type { JobRecord, JobStore } from './job-store.js';
 
@@ -25,6 +29,8 @@ export interface JobRunServices {
   /** The queue of a class; of null: those of all classes that have workers. */
   readonly queueOf: (classId: string | null) => TrainingServices['queue'];
   readonly stagingBytes: number;
+  /** Memory that the coordinator may use. */
+  readonly memoryBytes: number;
   readonly workers: WorkerRegistry;
   readonly running: RunningJobs;
   readonly checkpoints: CheckpointStore;
@@ -37,6 +43,8 @@ export interface JobRunServices {
 export interface PinnedClass {
   readonly classId: string | null;
   readonly numericsClass: string;
+  /** What people should know about it. */
+  readonly note: string | null;
 }
 
 export interface JobRunEvents {
@@ -96,6 +104,13 @@ export class JobRun {
   async run(): Promise<'completed' | 'stopped'> {
     const { signal } = this.#abort;
     const { services, record } = { services: this.#services, record: this.#record };
+    const tooLarge = this.#coordinatorProblem();
+    if (tooLarge !== undefined) {
+      // It stays queued, and says why, until somebody cancels it.
+      this.#wait(tooLarge);
+      await aborted(signal);
+      return 'stopped';
+    }
     const location = await this.#location();
     if (signal.aborted) return 'stopped';
     const dataset = await openDataset(record.spec.dataset, location);
@@ -114,6 +129,13 @@ export class JobRun {
     }
   }
 
+  #coordinatorProblem(): string | undefined {
+    const { spec, trainCount } = this.#record;
+    const { stagingBytes, memoryBytes } = this.#services;
+    const needed = estimateCoordinatorMemory(spec, tasksPerStep(spec.training, trainCount), stagingBytes);
+    return memoryProblem('The coordinator', needed, memoryBytes);
+  }
+
   async #location(): Promise<string> {
     const { datasets } = this.#services;
     const present = await datasets.present(this.#record.spec);
@@ -124,19 +146,20 @@ export class JobRun {
 
   /** The class that the job is pinned to; a job that has none takes the one with most live workers. */
   async #pin(): Promise<PinnedClass | undefined> {
-    const { classId, numericsClass, spec } = this.#record;
+    const { classId, numericsClass, note, spec } = this.#record;
     const { workers } = this.#services;
     const relaxed = spec.faults.reproducibility === 'relaxed';
-    if (classId !== null && numericsClass !== null && !relaxed) return { classId, numericsClass };
+    if (classId !== null && numericsClass !== null && !relaxed) return { classId, numericsClass, note };
     const { signal } = this.#abort;
     while (!signal.aborted) {
-      const needed = estimateWorkerMemory(spec);
-      const largest = workers.largestClass(needed);
-      if (largest !== undefined && relaxed) return { classId: null, numericsClass: 'any (relaxed)' };
-      if (largest !== undefined) return { classId: largest.classId, numericsClass: largest.description };
-      const most = Math.max(0, ...workers.connected().map(({ memoryBytes }) => memoryBytes));
-      const tooSmall = most > 0 ? memoryProblem('a worker', needed, most) : undefined;
-      this.#wait(tooSmall ?? 'It waits for a worker; start one with `lockstep worker`.');
+      const worker = workers.largestClass((candidate) => misfit(candidate, spec) === undefined);
+      if (worker !== undefined) {
+        const note = precisionNoteOf(worker, spec);
+        if (relaxed) return { classId: null, numericsClass: 'any (relaxed)', note };
+        return { classId: worker.classId, numericsClass: worker.description, note };
+      }
+      const [reason] = workers.connected().map((candidate) => misfit(candidate, spec));
+      this.#wait(reason ?? 'It waits for a worker; start one with `lockstep worker`.');
       await workers.someoneCame(signal);
     }
     return undefined;
@@ -197,4 +220,17 @@ export class JobRun {
     this.#waitingFor = reason;
     this.#events.onProgress();
   }
+}
+
+/** Why a worker cannot compute a job's tasks; undefined when it can. */
+function misfit({ memoryBytes, instructionSets, name }: PoolWorker, spec: JobSpec): string | undefined {
+  const onCpu = instructionSets.length > 0;
+  if (spec.training.precision === 'bfloat16' && onCpu && bfloat16Support(instructionSets) === 'none') {
+    return `Worker ${name} cannot compute in bfloat16: its CPU has no AVX-512. Submit the job with training.precision float32.`;
+  }
+  return memoryProblem(`Worker ${name}`, estimateWorkerMemory(spec), memoryBytes);
+}
+
+function precisionNoteOf({ instructionSets }: PoolWorker, spec: JobSpec): string | null {
+  return instructionSets.length === 0 ? null : precisionNote(spec.training.precision, instructionSets);
 }

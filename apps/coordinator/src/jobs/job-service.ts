@@ -34,6 +34,7 @@ export interface JobServiceOptions {
 const unpinned = {
   classId: null,
   numericsClass: null,
+  note: null,
   probeChecksum: null,
   rollback: true,
 } satisfies Partial<JobRecord>;
@@ -100,6 +101,7 @@ export class JobService implements JobsPort {
       lineage: 0,
       classId: null,
       numericsClass: null,
+      note: null,
       probeChecksum: null,
       rollback: false,
       trainCount,
@@ -253,9 +255,9 @@ export class JobService implements JobsPort {
     }
     job.record = begun;
     const run = new JobRun(job.record, this.#options.services, {
-      onPinned: ({ classId, numericsClass }) => {
+      onPinned: ({ classId, numericsClass, note }) => {
         const startedAt = job.record.startedAt ?? new Date().toISOString();
-        this.#change(job, { state: 'running', classId, numericsClass, startedAt });
+        this.#change(job, { state: 'running', classId, numericsClass, note, startedAt });
       },
       onOpened: () => {
         if (job.record.rollback) this.#change(job, { rollback: false });

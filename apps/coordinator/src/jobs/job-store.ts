@@ -30,6 +30,8 @@ const recordSchema = z.strictObject({
   /** Class that the job is pinned to, once it is. */
   classId: z.string().nullable(),
   numericsClass: z.string().nullable(),
+  /** What people should know about that class. */
+  note: z.string().nullable(),
   /** CRC32C of the probe's contribution by the first worker of that class. */
   probeChecksum: z.int().nonnegative().nullable(),
   /** The class has changed since the newest checkpoint: steps after it need not repeat themselves. */

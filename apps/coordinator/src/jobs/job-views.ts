@@ -30,6 +30,7 @@ export function viewOf(record: JobRecord, run: JobRun | undefined, maxRunningJob
     numericsClass: record.numericsClass === null ? null : `${record.numericsClass}, ${record.spec.training.precision}`,
     usefulWorkers: record.usefulWorkers,
     parameterCount: record.parameterCount,
+    note: record.note,
     reason: reasonOf(record, run, maxRunningJobs),
     error: record.error,
     spec: record.spec,

@@ -33,6 +33,8 @@ export interface JobView {
   /** How many workers can help at once: tasks per step. */
   readonly usefulWorkers: number;
   readonly parameterCount: number;
+  /** What people should know although the job goes on, such as a precision that is slow on its workers. */
+  readonly note: string | null;
   /** Why the job is not going on, where it is not. */
   readonly reason: string | null;
   /** What made a failed job fail. */

@@ -2,6 +2,7 @@
 // shards that are left out. Refuses to know workers, queues and what has happened so far.
 import { createHash } from 'node:crypto';
 import type { JobSpec } from '#model/job-spec.js';
+import { EVALUATION_SHARDS_PER_TASK } from '#model/evaluation.js';
 import { shardsOf, tasksOf } from '#model/reduction.js';
 import { miniBatchPositions, sampleIds } from '#model/sampler.js';
 
@@ -87,7 +88,7 @@ export function tasksPerStep(training: Training, trainCount: number): number {
 
 /** Evaluation tasks over `testCount` images. Running statistics are used, so the cut does not show in the result. */
 export function planEvaluation(shardSize: number, testCount: number): readonly TaskPlan[] {
-  const perTask = 4;
+  const perTask = EVALUATION_SHARDS_PER_TASK;
   const shards = shardsOf(testCount, shardSize);
   return Array.from({ length: Math.ceil(shards.length / perTask) }, (_, task) => {
     const own = shards

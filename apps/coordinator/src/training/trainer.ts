@@ -1,6 +1,7 @@
 // Trains one job, step by step: plan, hand out, collect, commit, publish. Owns the order in which things happen;
 // refuses to know how tasks travel (task-board.ts), how contributions are judged (step-collector.ts), how sums and
 // updates are computed (slices/) and what a commit and a checkpoint consist of (commit.ts, job-checkpoints.ts).
+import { contributionBytes } from '#model/memory.js';
 import { stepsPerEpoch } from '#model/sampler.js';
 import { type ScheduleState, totalStepsOf } from '#model/schedule.js';
 import { versionChecksum } from '#proto/blocks.js';
@@ -176,9 +177,7 @@ export class Trainer {
     const { slices, workers, stagingBytes } = this.#services;
     const { admissions, board } = this;
     const { layout, spec } = this.job;
-    const contributionBytes =
-      layout.parameterCount * (spec.training.wire === 'bfloat16' ? 2 : 4) + layout.statisticCount * 4;
-    const stagedAtOnce = Math.max(1, Math.floor(stagingBytes / contributionBytes));
+    const stagedAtOnce = Math.max(1, Math.floor(stagingBytes / contributionBytes(layout, spec.training)));
     const collector = new StepCollector(plan, tasks, {
       slices,
       workers,

@@ -38,6 +38,8 @@ export class PoolWorker {
   readonly description: string;
   readonly device: string;
   readonly memoryBytes: number;
+  /** Of a CPU, as Linux names them; none for other devices. */
+  readonly instructionSets: readonly string[];
   readonly connectedAt = new Date();
   state: 'active' | 'hung' | 'draining' = 'active';
   send: ((message: Message) => void) | undefined;
@@ -57,6 +59,7 @@ export class PoolWorker {
     const { deviceKind, deviceModel, threads } = worker.numericsClass;
     this.device = `${deviceKind} ${deviceModel} (${threads} ${threads === 1 ? 'thread' : 'threads'})`;
     this.memoryBytes = worker.memoryBytes;
+    this.instructionSets = deviceKind === 'cpu' ? worker.numericsClass.instructionSet.split(',') : [];
     this.heartbeatAt = now;
     this.progressAt = now;
   }
@@ -165,20 +168,17 @@ export class WorkerRegistry {
     );
   }
 
-  /**
-   * The class with most connected workers that have `memoryBytes` or more; ties go to the one that came first. Undefined
-   * without such workers.
-   */
-  largestClass(memoryBytes = 0): { classId: string; description: string } | undefined {
-    const counts = new Map<string, { count: number; description: string }>();
+  /** The class with most connected workers that fit, by one of them; ties go to the one that came first. */
+  largestClass(fits: (worker: PoolWorker) => boolean): PoolWorker | undefined {
+    const counts = new Map<string, { count: number; first: PoolWorker }>();
     for (const worker of this.connected()) {
-      if (worker.state === 'draining' || worker.memoryBytes < memoryBytes) continue;
+      if (worker.state === 'draining' || !fits(worker)) continue;
       const known = counts.get(worker.classId);
-      if (known === undefined) counts.set(worker.classId, { count: 1, description: worker.description });
+      if (known === undefined) counts.set(worker.classId, { count: 1, first: worker });
       else known.count += 1;
     }
-    const [largest] = [...counts].toSorted(([, a], [, b]) => b.count - a.count);
-    return largest === undefined ? undefined : { classId: largest[0], description: largest[1].description };
+    const [largest] = [...counts.values()].toSorted((one, other) => other.count - one.count);
+    return largest?.first;
   }
 
   drain(id: string): WorkerView {

@@ -77,6 +77,7 @@ function fieldsOf(job: JobView): (readonly [string, string])[] {
     ['name', job.name],
     ['state', job.state],
     ...known('reason', job.reason),
+    ...known('note', job.note),
     ...known('error', job.error),
     ['step', `${formatCount(job.step)} of ${formatCount(job.totalSteps)}`],
     ...known('training', job.loss === null ? null : `loss ${formatLoss(job.loss)}, accuracy ${formatShare(job.top1)}`),
