@@ -18,7 +18,11 @@ export const listQuery = z.strictObject({
     .optional()
     .meta({ description: 'Only jobs in this state' }),
   limit: whole(1, 200).default(50).meta({ description: 'Jobs per page' }),
-  cursor: z.string().min(1).max(500).optional().meta({ description: 'nextCursor of the page before' }),
+  cursor: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be the nextCursor of another page')
+    .optional()
+    .meta({ description: 'nextCursor of the page before' }),
 });
 export type ListQuery = z.infer<typeof listQuery>;
 

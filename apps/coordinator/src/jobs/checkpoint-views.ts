@@ -1,5 +1,5 @@
 // A job's checkpoints as people see them. Reads manifests; refuses to know tensors.
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CheckpointError, checkpointName, listCheckpoints, readManifest } from '#model/checkpoint.js';
 import { NotFoundError } from '../errors.js';
@@ -12,7 +12,8 @@ export function listCheckpointViews(folder: string): CheckpointView[] {
   return listCheckpoints(folder).flatMap(({ step, path }) => {
     try {
       const { epoch, parametersSha256, stateSha256, createdAt, files } = readManifest(path);
-      const listed = Object.entries(files).map(([name, { bytes }]) => ({ name, bytes }));
+      const manifest = { name: manifestFile, bytes: statSync(join(path, manifestFile)).size };
+      const listed = [...Object.entries(files).map(([name, { bytes }]) => ({ name, bytes })), manifest];
       return [{ step, epoch, path, parametersSha256, stateSha256, createdAt, files: listed }];
     } catch (error) {
       if (error instanceof CheckpointError) return [];
@@ -26,7 +27,7 @@ export function checkpointFilePath(folder: string, step: number, name: string): 
   const path = join(folder, checkpointName(step));
   const view = listCheckpointViews(folder).find((candidate) => candidate.step === step);
   if (view === undefined) throw new NotFoundError(`There is no checkpoint of step ${step}.`);
-  if (name !== manifestFile && !view.files.some((file) => file.name === name)) {
+  if (!view.files.some((file) => file.name === name)) {
     throw new NotFoundError(`The checkpoint of step ${step} has no file ${name}.`);
   }
   const file = join(path, name);

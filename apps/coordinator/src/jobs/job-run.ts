@@ -154,9 +154,9 @@ export class JobRun {
     while (!signal.aborted) {
       const worker = workers.largestClass((candidate) => misfit(candidate, spec) === undefined);
       if (worker !== undefined) {
-        const note = precisionNoteOf(worker, spec);
-        if (relaxed) return { classId: null, numericsClass: 'any (relaxed)', note };
-        return { classId: worker.classId, numericsClass: worker.description, note };
+        const aboutPrecision = precisionNoteOf(worker, spec);
+        if (relaxed) return { classId: null, numericsClass: 'any (relaxed)', note: aboutPrecision };
+        return { classId: worker.classId, numericsClass: worker.description, note: aboutPrecision };
       }
       const [reason] = workers.connected().map((candidate) => misfit(candidate, spec));
       this.#wait(reason ?? 'It waits for a worker; start one with `lockstep worker`.');

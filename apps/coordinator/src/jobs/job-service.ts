@@ -62,9 +62,14 @@ export class JobService implements JobsPort {
 
   /** Reads the jobs on disk; what was running goes on by itself. */
   start(): void {
-    const { store, log } = this.#options.services;
+    const { store, workers, log } = this.#options.services;
     const { records, problems } = store.load();
     for (const problem of problems) log.error(problem);
+    // Whether a job has workers is part of what is shown of it.
+    workers.listen({
+      workerGone: () => this.#publishRunning(),
+      workerChanged: () => undefined,
+    });
     for (const record of records) {
       const job: Job = { record, run: undefined, stopAs: undefined, ended: Promise.resolve() };
       this.#jobs.set(record.id, job);
@@ -364,6 +369,10 @@ export class JobService implements JobsPort {
     clearTimeout(this.#publishTimers.get(job.record.id));
     this.#publishTimers.delete(job.record.id);
     this.#options.services.hub.publish('job', job.record.id, this.#view(job));
+  }
+
+  #publishRunning(): void {
+    for (const job of this.#jobs.values()) if (job.run !== undefined) this.#publishSoon(job);
   }
 
   #publishSoon(job: Job): void {

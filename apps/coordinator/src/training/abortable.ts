@@ -4,12 +4,12 @@
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
   if (signal.aborted) return undefined;
   let stop!: () => void;
-  const aborted = new Promise<undefined>((resolve) => {
+  const ended = new Promise<undefined>((resolve) => {
     stop = () => resolve(undefined);
     signal.addEventListener('abort', stop, { once: true });
   });
   try {
-    return await Promise.race([promise, aborted]);
+    return await Promise.race([promise, ended]);
   } finally {
     signal.removeEventListener('abort', stop);
   }
