@@ -46,7 +46,11 @@ process.exitCode = await main();
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { minutes: { type: 'string', default: '10' }, seed: { type: 'string', default: '1' } },
+    options: {
+      minutes: { type: 'string', default: '10' },
+      seed: { type: 'string', default: '1' },
+      write: { type: 'boolean' },
+    },
   });
   const chaos = await underFaults(Number(values.minutes) * 60, Number(values.seed));
   progress(`Step ${chaos.job.step} after ${chaos.survived.length} faults; now the same steps without any.`);

@@ -15,18 +15,20 @@ const benchmarks: Readonly<Record<string, string>> = {
   demo: '`npm run demo` from set-up to test accuracy (4 minutes)',
   'precision-curves':
     'the same training in float32 and bfloat16, loss and accuracy side by side (half an hour, by name only)',
+  chaos:
+    'ResNet-20 while something breaks every few seconds, for --minutes 10, then without (20 minutes, by name only)',
 };
 
 /** Too long to run unless it is named. */
-const byNameOnly = new Set(['precision-curves']);
+const byNameOnly = new Set(['precision-curves', 'chaos']);
 
-const help = `Usage: npm run bench -- [NAME …] [--write] [--list]
+const help = `Usage: npm run bench -- [NAME …] [--minutes N] [--write] [--list]
 
 ${Object.entries(benchmarks)
   .map(([name, what]) => `  ${name.padEnd(18)}${what}`)
   .join('\n')}
 
-Without a NAME they run one after the other. --write keeps what they found in docs/results.md and README.md.
+Without a NAME they run one after the other. --write keeps what they found in docs and README.md.
 Where LOCKSTEP_PARITY_PYTHON names a Python that has PyTorch, coordination measures PyTorch's DDP beside Lockstep.`;
 
 process.exitCode = await main();
@@ -36,7 +38,12 @@ async function main(): Promise<number> {
   try {
     options = parseArgs({
       allowPositionals: true,
-      options: { write: { type: 'boolean' }, list: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+      options: {
+        minutes: { type: 'string' },
+        write: { type: 'boolean' },
+        list: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
     });
   } catch (error) {
     progress(`${(error as Error).message}\n\n${help}`);
@@ -57,7 +64,9 @@ async function main(): Promise<number> {
   const machine = machineLine();
   const usual = Object.keys(benchmarks).filter((name) => !byNameOnly.has(name));
   for (const name of positionals.length > 0 ? positionals : usual) {
-    const found = await run(name, machine, values.write === true ? ['--write'] : []);
+    const args = values.write === true ? ['--write'] : [];
+    if (name === 'chaos' && values.minutes !== undefined) args.push('--minutes', values.minutes);
+    const found = await run(name, machine, args);
     if (found === undefined) failed.push(name);
     else if (values.write === true) await keepResult(name, found);
   }
@@ -75,7 +84,11 @@ async function run(name: string, machine: string, args: readonly string[]): Prom
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
   const [code] = (await once(child, 'close')) as [number | null];
-  if (code !== 0 || text === '') return undefined;
+  if (code !== 0 || text === '') {
+    // What a benchmark that found something wrong has to say about it.
+    if (text !== '') console.log(text);
+    return undefined;
+  }
   const others = `${(100 * load).toFixed(0)} % of it was in use by others before`;
   const found = `${text.trim()}\n\n${machine}; ${others}.\n`;
   console.log(found);

@@ -17,6 +17,7 @@ export const misdeedNames = [
   'flipped bit',
   'broken seal',
   'other samples',
+  'other bits',
 ] as const;
 export type Misdeed = (typeof misdeedNames)[number];
 
@@ -74,6 +75,8 @@ function changesOf(misdeed: Misdeed): Changes {
         block: (block) =>
           rechecked(block, (data) => data.writeFloatLE(Number.NaN, data.length - (data.length % 8) - 8)),
       };
+    case 'other bits':
+      return { block: (block) => rechecked(block, (data) => (data[0]! ^= 1)) };
     case 'short block':
       return {
         block: ({ index, data }) => {

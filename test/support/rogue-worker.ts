@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { CallOptions, ClientWritableStream, Metadata } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { clientCredentials } from '#proto/channel.js';
-import { Outcome } from '#proto/generated/lockstep/v1/pool.js';
+import { Outcome, type ReportProbeRequest } from '#proto/generated/lockstep/v1/pool.js';
 import type { PushGradientRequest, PushGradientResponse, PushHeader } from '#proto/generated/lockstep/v1/reducer.js';
 import { fromWireKey, taskName } from '#proto/task-entry.js';
 import { ComputeClient } from '../../apps/worker/src/compute-client.js';
@@ -28,6 +28,8 @@ export interface RogueOptions {
   /** Compiled tree, for the compute thread. */
   readonly distribution: string;
   readonly name: string;
+  /** Reports another checksum of the probe than it came to. @default false */
+  readonly wrongProbe?: boolean;
 }
 
 /** What became of one push. */
@@ -73,6 +75,7 @@ export class RogueWorker {
     };
     const log = pino({ level: 'silent' });
     const registration = await register(pool, introduction, log, new AbortController().signal);
+    if (options.wrongProbe === true) misreportProbes(pool);
     return new RogueWorker(options, pool, client, registration);
   }
 
@@ -253,4 +256,13 @@ export class RogueWorker {
     };
     return spoiled as unknown as Push;
   }
+}
+
+/** From now on every checksum of a probe that leaves by this caller is another one. */
+function misreportProbes({ client }: PoolCaller): void {
+  const report = client.reportProbe.bind(client) as (request: ReportProbeRequest, ...rest: unknown[]) => unknown;
+  Object.assign(client, {
+    reportProbe: (request: ReportProbeRequest, ...rest: unknown[]) =>
+      report({ ...request, checksum: (request.checksum ^ 1) >>> 0 }, ...rest),
+  });
 }

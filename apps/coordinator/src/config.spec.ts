@@ -64,6 +64,7 @@ describe('loadConfig', () => {
       LOCKSTEP_QUEUE_PREFIX: 'test-1',
       LOCKSTEP_BULL_BOARD: 'on',
       LOCKSTEP_MAX_RUNNING_JOBS: '2',
+      LOCKSTEP_STAGING_MB: '64',
     });
     rmSync(directory, { recursive: true });
     expect(config).toEqual({
@@ -83,6 +84,7 @@ describe('loadConfig', () => {
       tls: { cert: join(directory, 'cert'), key: join(directory, 'key'), ca: join(directory, 'ca') },
       reducers: 3,
       reducerAddresses: ['a.example:1', '[::1]:2', '10.0.0.3:65535'],
+      stagingBytes: 64 * 2 ** 20,
       graceMs: 500,
       logLevel: 'debug',
       redisUrl: 'redis://:secret@localhost:6379/1',

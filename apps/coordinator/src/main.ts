@@ -54,19 +54,22 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
 
   const tls = config.tls && pemFiles(config.tls);
   const slices = await startSlices(config, tls);
-  slices.onCrash = (error) => {
-    // Crash-only: the next start goes on from the newest checkpoint.
-    log.fatal({ err: error }, 'A slice is lost.');
+  // Crash-only: the next start goes on from the newest checkpoint.
+  const crash = (error: Error): void => {
+    log.fatal({ err: error }, 'The coordinator cannot go on.');
     process.exit(1);
   };
+  slices.onCrash = crash;
+  process.on('unhandledRejection', (reason) => crash(reason instanceof Error ? reason : new Error(String(reason))));
   const registry = new WorkerRegistry();
   const running = new RunningJobs(registry, slices);
   const hub = new EventHub();
   // eslint-disable-next-line no-new -- it lives by listening
   new WorkerEvents(registry, hub);
-  const checkpoints = new CheckpointStore();
+  const checkpoints = new CheckpointStore(crash);
   const jobs = new JobService({
     maxRunningJobs: config.maxRunningJobs,
+    onDefect: crash,
     trainCountOf: (spec) => trainCountOf(spec.dataset)!,
     services: {
       store,
@@ -77,7 +80,7 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
       }),
       slices,
       queueOf: (classId) => (classId === null ? redis.queueOfAll(() => classesOf(registry)) : redis.queueOf(classId)),
-      stagingBytes: config.stagingBytes,
+      stagingBytes: Math.floor(config.stagingBytes / config.maxRunningJobs),
       memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
       workers: registry,
       running,
@@ -111,7 +114,10 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
     if (stopping) return;
     stopping = true;
     log.info('Stopping: open steps are abandoned, checkpoints are written.');
-    setTimeout(() => process.exit(1), config.graceMs + 2000).unref();
+    setTimeout(() => {
+      log.error('Stopping took too long; what is not on the disk yet is computed again at the next start.');
+      process.exit(1);
+    }, config.graceMs + 2000).unref();
     await jobs.stop();
     hub.close();
     await closeHttp(http, Math.min(2000, config.graceMs));

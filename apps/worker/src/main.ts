@@ -11,6 +11,7 @@ import { ConfigError, kernelFlags, loadConfig, tensorflowEnvironment, type Worke
 import { numericsClassOf } from './numerics-class.js';
 import { lockstepVersion } from './package-version.js';
 import { exitWithInput } from './parent-watch.js';
+import { ComputeHangs } from './pipeline.js';
 import { TaskQueue } from './queue.js';
 import { messageOf } from './withdrawal.js';
 import { PoolWorker } from './worker.js';
@@ -28,6 +29,8 @@ try {
 } catch (error) {
   // A person reads this one, before there is a log.
   process.stderr.write(`${messageOf(error)}\n`);
+  // `process.exit` waits for the other threads, and one that hangs in a kernel cannot be stopped.
+  if (error instanceof ComputeHangs) process.kill(process.pid, 'SIGKILL');
   // A supervisor need not try again with the same settings.
   process.exit(error instanceof ConfigError ? 2 : 1);
 }

@@ -31,6 +31,8 @@ export interface MembershipOptions {
   readonly openQueue: OpenQueue;
   readonly compute: Compute & { readonly progress: number; readonly tensors: number };
   readonly log: Logger;
+  /** See `PipelineOptions`. */
+  readonly letGoMs?: number | undefined;
   /** The coordinator wants this worker to finish. */
   readonly onDrain: () => void;
 }
@@ -39,8 +41,6 @@ const queueStopMs = 2_000;
 /** Parts of a farewell: it has to fit what the grace period leaves. */
 const hastyQueueStopMs = 200;
 const sessionCloseMs = 200;
-/** The compute thread lets go of a task between two gradients; this long without means that it hangs. */
-const letGoMs = 60_000;
 
 export class Membership {
   readonly #slices: Slices;
@@ -52,7 +52,7 @@ export class Membership {
   readonly #queue: TaskSource;
   #leaving = false;
 
-  constructor({ registration, pool, access, openQueue, compute, log, onDrain }: MembershipOptions) {
+  constructor({ registration, pool, access, openQueue, compute, log, letGoMs, onDrain }: MembershipOptions) {
     this.#slices = new Slices(registration.reducerAddresses, access);
     this.#jobs = new JobContexts(pool);
     this.#parameters = new ParameterCache(this.#slices, log);
@@ -66,7 +66,7 @@ export class Membership {
       log,
       release: (task, reason, detail) => this.#session.release(task, reason, detail),
     });
-    this.#pipeline = new Pipeline(this.#stages);
+    this.#pipeline = new Pipeline(this.#stages, { letGoMs });
     this.#session = new Session(pool, registration.workerId, registration.heartbeatIntervalMs, {
       vitals: () => ({
         progress: compute.progress,
@@ -90,18 +90,16 @@ export class Membership {
     });
   }
 
-  /** Resolves with the cause when the session is over and what hung on it is stopped. Rejects when computing hangs. */
+  /** Resolves with the cause when the session is over and what hung on it is stopped. Rejects with `ComputeHangs`, at any time. */
   async over(): Promise<string> {
-    const cause = await this.#session.ended;
+    const cause = await Promise.race([this.#session.ended, this.#pipeline.hung]);
     // The coordinator has opened all claims again.
     this.#queue.pause();
     this.#pipeline.withdrawAll(undefined);
     this.#parameters.close();
     await this.#queue.stop(this.#leaving ? hastyQueueStopMs : queueStopMs);
     // Who leaves for good need not wait for a kernel that computes what nobody wants.
-    if (!this.#leaving && !(await settlesWithin(this.#pipeline.settled(), letGoMs))) {
-      throw new Error(`The compute thread does not let go of its task for ${letGoMs / 1000} s.`);
-    }
+    if (!this.#leaving) await Promise.race([this.#pipeline.settled(), this.#pipeline.hung]);
     this.#jobs.close();
     this.#slices.close();
     return cause;
@@ -120,5 +118,7 @@ export class Membership {
 
   async #take(task: TaskEntry): Promise<void> {
     if (await this.#session.claim(task)) await this.#pipeline.run(task);
+    // The queue brings the next entry when this returns, and a claim that is refused uses an entry up as well.
+    await this.#pipeline.ready();
   }
 }

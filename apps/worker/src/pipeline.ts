@@ -1,6 +1,6 @@
 // Where each task of this worker stands: at most one is being prepared and at most one computes; delivering goes on behind.
 // Refuses to know how any of that is done: no network, no TensorFlow, no queue.
-import { entryId, type TaskEntry } from '#proto/task-entry.js';
+import { entryId, type TaskEntry, taskName } from '#proto/task-entry.js';
 import { delay, messageOf, type ReleaseReason, TaskFailure, Withdrawn } from './withdrawal.js';
 
 export type Phase = 'preparing' | 'computing' | 'delivering';
@@ -11,8 +11,16 @@ export interface Stages<Prepared> {
   prepare(task: TaskEntry, signal: AbortSignal): Promise<Prepared>;
   /** Frees what `prepare` made when computing never begins. */
   discard(prepared: Prepared): void;
-  /** Computes, and frees `prepared`; resolves when the compute thread is free again, with what is left to do behind it. */
-  compute(task: TaskEntry, prepared: Prepared, signal: AbortSignal): Promise<{ readonly delivery: Promise<void> }>;
+  /**
+   * Computes, and frees `prepared`; resolves when the compute thread is free again, with what is left to do behind it.
+   * Calls `onUnwanted` when it has learned meanwhile that nobody wants the task, and waits for the compute thread only.
+   */
+  compute(
+    task: TaskEntry,
+    prepared: Prepared,
+    signal: AbortSignal,
+    onUnwanted: () => void,
+  ): Promise<{ readonly delivery: Promise<void> }>;
   /** Tells the coordinator that the worker gives a task back. */
   release(task: TaskEntry, reason: ReleaseReason, detail: string): void;
 }
@@ -21,27 +29,49 @@ interface Entry {
   readonly task: TaskEntry;
   readonly abort: AbortController;
   phase: Phase;
+  /** Withdrawn or refused; until its stage has noticed, it is still here. */
+  unwanted: boolean;
   /** The coordinator has it back. */
   released: boolean;
+}
+
+/** Answers may take long, as where another worker has to prove a contribution; waiting for one costs little, but not nothing. */
+const tasksAtOnce = 64;
+/** The compute thread lets go of a task between two gradients; this long without means that it hangs. */
+const longestLetGoMs = 30_000;
+
+/** The compute thread does not let go of a task; only the end of the process helps. The message is for people. */
+export class ComputeHangs extends Error {
+  override readonly name = 'ComputeHangs';
 }
 
 export interface PipelineOptions {
   /** First wait after a task that failed before it computed, doubled by each further one up to 32 times. @default 100 ms */
   readonly failurePauseMs?: number;
+  /** How long the compute thread may hold a task that nobody wants. @default 30,000 ms */
+  readonly letGoMs?: number | undefined;
 }
 
 export class Pipeline<Prepared> {
   readonly #stages: Stages<Prepared>;
   readonly #failurePauseMs: number;
+  readonly #letGoMs: number;
+  /** Rejects with `ComputeHangs`; never resolves. */
+  readonly hung: Promise<never>;
+  #hang!: (error: ComputeHangs) => void;
+  #letGoTimer: NodeJS.Timeout | undefined;
   readonly #entries = new Map<string, Entry>();
   readonly #idleWaiters: (() => void)[] = [];
-  #slotWaiters: (() => void)[] = [];
+  #waiters: (() => void)[] = [];
   #failures = 0;
   #draining = false;
 
   constructor(stages: Stages<Prepared>, options: PipelineOptions = {}) {
     this.#stages = stages;
     this.#failurePauseMs = options.failurePauseMs ?? 100;
+    this.#letGoMs = options.letGoMs ?? longestLetGoMs;
+    this.hung = new Promise((_, reject) => (this.#hang = reject));
+    this.hung.catch(() => undefined);
   }
 
   /** The task that computes now. */
@@ -62,12 +92,22 @@ export class Pipeline<Prepared> {
     if (this.#draining) return this.#stages.release(task, 'draining', '');
     if (this.#inPhase('preparing') !== undefined) throw new Error('The preparing slot is taken.');
     const id = entryId(task.key, task.attempt);
-    const entry: Entry = { task, abort: new AbortController(), phase: 'preparing', released: false };
+    const entry: Entry = { task, abort: new AbortController(), phase: 'preparing', unwanted: false, released: false };
     this.#entries.set(id, entry);
     const prepared = await this.#prepare(entry);
     if (prepared === undefined) return this.#leave(id);
     entry.phase = 'computing';
     void this.#finish(id, entry, prepared.value);
+  }
+
+  /**
+   * Resolves when it makes sense to take a further task. While the compute thread holds one that nobody wants it may hang:
+   * whatever were taken then would be missing to workers that are well.
+   */
+  async ready(): Promise<void> {
+    while (!this.#draining && (this.size >= tasksAtOnce || this.#inPhase('computing')?.unwanted === true)) {
+      await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    }
   }
 
   /** The coordinator no longer wants the task; nothing happens when it is not here. */
@@ -84,11 +124,14 @@ export class Pipeline<Prepared> {
   /** Takes nothing from now on; hands the task being prepared back. `settled` tells when the rest is done. */
   drain(): void {
     this.#draining = true;
+    this.#wake();
     this.#withdraw(this.#inPhase('preparing'), 'draining');
   }
 
-  /** Gives up everything at once: with 'draining' the coordinator is told, without a reason it knows already. */
+  /** Gives up everything at once and takes nothing from now on: with 'draining' the coordinator is told, without a reason it knows already. */
   withdrawAll(release: 'draining' | undefined): void {
+    this.#draining = true;
+    this.#wake();
     for (const entry of this.#entries.values()) this.#withdraw(entry, release);
   }
 
@@ -102,7 +145,18 @@ export class Pipeline<Prepared> {
   #withdraw(entry: Entry | undefined, release: 'draining' | 'yielded' | undefined): void {
     if (entry === undefined || entry.abort.signal.aborted) return;
     entry.abort.abort(new Withdrawn());
+    this.#onUnwanted(entry);
     if (release !== undefined) this.#release(entry, release, '');
+  }
+
+  #onUnwanted(entry: Entry): void {
+    if (entry.unwanted) return;
+    entry.unwanted = true;
+    if (entry.phase !== 'computing') return;
+    this.#letGoTimer = setTimeout(() => {
+      const held = `has not let go of ${taskName(entry.task.key)} for ${this.#letGoMs / 1000} s`;
+      this.#hang(new ComputeHangs(`The compute thread hangs: it ${held} since nobody wants it; this worker ends.`));
+    }, this.#letGoMs);
   }
 
   #release(entry: Entry, reason: ReleaseReason, detail: string): void {
@@ -130,15 +184,23 @@ export class Pipeline<Prepared> {
 
   async #finish(id: string, entry: Entry, prepared: Prepared): Promise<void> {
     try {
-      const { delivery } = await this.#stages.compute(entry.task, prepared, entry.abort.signal);
+      const { delivery } = await this.#compute(entry, prepared);
       entry.phase = 'delivering';
-      this.#wakeSlot();
+      this.#wake();
       await delivery;
     } catch (error) {
       this.#giveUp(entry, error);
     } finally {
       this.#leave(id);
-      this.#wakeSlot();
+    }
+  }
+
+  async #compute(entry: Entry, prepared: Prepared): Promise<{ readonly delivery: Promise<void> }> {
+    const onUnwanted = (): void => this.#onUnwanted(entry);
+    try {
+      return await this.#stages.compute(entry.task, prepared, entry.abort.signal, onUnwanted);
+    } finally {
+      clearTimeout(this.#letGoTimer);
     }
   }
 
@@ -164,20 +226,21 @@ export class Pipeline<Prepared> {
           resolve();
         };
         const onAbort = () => {
-          this.#slotWaiters = this.#slotWaiters.filter((waiter) => waiter !== wake);
+          this.#waiters = this.#waiters.filter((waiter) => waiter !== wake);
           reject(signal.reason as Error);
         };
         if (signal.aborted) return onAbort();
-        this.#slotWaiters.push(wake);
+        this.#waiters.push(wake);
         signal.addEventListener('abort', onAbort, { once: true });
       });
     }
     signal.throwIfAborted();
   }
 
-  #wakeSlot(): void {
-    const waiters = this.#slotWaiters;
-    this.#slotWaiters = [];
+  /** Whoever waits for a slot, or for room, looks again. */
+  #wake(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
     for (const wake of waiters) wake();
   }
 
@@ -188,6 +251,7 @@ export class Pipeline<Prepared> {
 
   #leave(id: string): void {
     this.#entries.delete(id);
+    this.#wake();
     if (this.#entries.size > 0) return;
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }

@@ -1,5 +1,5 @@
-// Shows the coordinator that this worker computes the bits that its numerics class promises: before its first contribution
-// to a job it computes the job's probe (task 0 of step 0 with the initial parameters) and reports the checksum.
+// Shows the coordinator that this worker computes the bits that its numerics class promises: before its first answer
+// to a task of a job it computes the job's probe (task 0 of step 0 with the initial parameters) and reports the checksum.
 // Refuses to know what a right checksum is.
 import { initialState } from '#model/parameters.js';
 import { blockMessage, blockTable, versionChecksum } from '#proto/blocks.js';

@@ -35,11 +35,18 @@ export interface PushOptions {
 export class GradientPush {
   /** The answer; all slices give the same one, as the trainer decides once. Rejects with WireError. */
   readonly answer: Promise<PushGradientResponse>;
+  /**
+   * Resolves when gradient and statistics will not be read again: all slices' streams have been written whole (a block is
+   * copied when it is encoded), or the push is over. The answer may come much later. Never rejects.
+   */
+  readonly sent: Promise<void>;
   readonly #gradient: Float32Array | Uint16Array;
   readonly #statistics: Float32Array;
   readonly #over = new AbortController();
   #firstFinal: number;
   #totals: PushTotals | undefined;
+  #slicesUnsent: number;
+  #allSent!: () => void;
   #waiters: (() => void)[] = [];
 
   /** Opens a stream to each slice and sends the headers. */
@@ -47,9 +54,11 @@ export class GradientPush {
     this.#gradient = options.gradient;
     this.#statistics = options.statistics;
     this.#firstFinal = options.gradient.length;
+    this.#slicesUnsent = slices.count;
+    this.sent = new Promise((resolve) => (this.#allSent = resolve));
     this.answer = this.#deliver(slices, options);
     // Whoever computes looks at the answer only in the end.
-    this.answer.catch(() => undefined);
+    this.answer.then(this.#allSent, this.#allSent);
   }
 
   /** Elements from this one on are final. */
@@ -133,6 +142,9 @@ export class GradientPush {
       yield { message: { $case: 'block', value: blockMessage(this.#statistics, range) } };
     }
     yield { message: { $case: 'end', value: sealedEnd(header, totals) } };
+    // Asked for more, which is only done when the end has left.
+    this.#slicesUnsent -= 1;
+    if (this.#slicesUnsent === 0) this.#allSent();
   }
 
   async #until<T>(condition: () => T | false | undefined, signal: AbortSignal): Promise<T> {

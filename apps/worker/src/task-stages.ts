@@ -14,7 +14,7 @@ import type { Stages } from './pipeline.js';
 import type { PoolCaller, Slices } from './pool-caller.js';
 import { Probes } from './probe.js';
 import { GradientPush } from './push.js';
-import { SharedBuffers, type SharedLoan } from './shared-buffers.js';
+import { SharedBuffers } from './shared-buffers.js';
 import { prepareInput, type TaskInput } from './task-input.js';
 import { delay, messageOf, type ReleaseReason, TaskFailure, unlessAborted, Withdrawn } from './withdrawal.js';
 
@@ -37,7 +37,7 @@ export interface PreparedTask {
 
 /** One computing, one being prepared. */
 const inputsAtOnce = 2;
-/** One being computed, one on its way. */
+/** One being computed, one on its way; what only waits for its answer needs none. */
 const gradientsAtOnce = 2;
 const reportDeadlineMs = 10_000;
 const reportAttempts = 4;
@@ -89,12 +89,19 @@ export class TaskStages implements Stages<PreparedTask> {
     prepared.parameters.release();
   }
 
-  async compute(task: TaskEntry, prepared: PreparedTask, signal: AbortSignal): Promise<{ delivery: Promise<void> }> {
+  async compute(
+    task: TaskEntry,
+    prepared: PreparedTask,
+    signal: AbortSignal,
+    onUnwanted: () => void,
+  ): Promise<{ delivery: Promise<void> }> {
     const kind = `${task.key.kind} ${task.key.jobId}`;
     this.#computing = { kind, startedMs: performance.now() };
     try {
       const run =
-        task.key.kind === 'train' ? this.#train(task, prepared, signal) : this.#evaluate(task, prepared, signal);
+        task.key.kind === 'train'
+          ? this.#train(task, prepared, signal, onUnwanted)
+          : this.#evaluate(task, prepared, signal);
       const { totals, delivery } = await run;
       if (totals !== undefined) this.#lastSeconds.set(kind, totals.computeSeconds);
       return { delivery };
@@ -112,7 +119,12 @@ export class TaskStages implements Stages<PreparedTask> {
     this.#services.release(task, reason, detail);
   }
 
-  async #train(task: TaskEntry, prepared: PreparedTask, signal: AbortSignal): Promise<Computed> {
+  async #train(
+    task: TaskEntry,
+    prepared: PreparedTask,
+    signal: AbortSignal,
+    onUnwanted: () => void,
+  ): Promise<Computed> {
     const { job, images, parameters } = prepared;
     await this.#probes.pass(job, task.key.lineage, signal);
     const buffers = await contributionBuffers(job, this.#gradients, signal);
@@ -130,11 +142,15 @@ export class TaskStages implements Stages<PreparedTask> {
       task: taskName(task.key),
       signal,
     });
-    const delivery = this.#deliver(task, push, buffers.loan);
+    // Not only with the answer: while others have yet to prove a contribution, this worker goes on.
+    void push.sent.then(buffers.loan.release);
+    const delivery = this.#deliver(task, push);
     let computed = false;
     // Whether it was refused or broke off: computing on is of no use to anybody.
     const stopComputing = (): void => {
-      if (!computed) unwanted.abort(new Withdrawn());
+      if (computed) return;
+      unwanted.abort(new Withdrawn());
+      onUnwanted();
     };
     delivery.then(stopComputing, stopComputing);
     try {
@@ -162,18 +178,17 @@ export class TaskStages implements Stages<PreparedTask> {
     }
   }
 
-  async #deliver(task: TaskEntry, push: GradientPush, loan: SharedLoan): Promise<void> {
+  async #deliver(task: TaskEntry, push: GradientPush): Promise<void> {
     try {
       const { outcome, detail } = await push.answer;
       this.#report(task, outcome, detail);
     } catch (error) {
       throw new TaskFailure(brokeOnTheWay(error) ? 'undelivered' : 'failed', messageOf(error), { cause: error });
-    } finally {
-      loan.release();
     }
   }
 
   async #evaluate(task: TaskEntry, { job, images, parameters }: PreparedTask, signal: AbortSignal): Promise<Computed> {
+    await this.#probes.pass(job, task.key.lineage, signal);
     const request = { job: computeJobOf(job), parameters: computeParametersOf(parameters), input: images.input };
     const totals = await this.#services.compute.evaluate(request, signal);
     return { totals, delivery: this.#reportEvaluation(task, totals, signal) };

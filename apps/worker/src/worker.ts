@@ -17,6 +17,8 @@ export interface WorkerOptions {
   readonly introduction: RegisterRequest;
   readonly compute: MembershipOptions['compute'];
   readonly log: Logger;
+  /** How long the compute thread may hold a task that nobody wants. @default 30,000 ms */
+  readonly letGoMs?: number | undefined;
 }
 
 /** Memberships that end sooner than this are followed by growing pauses. */
@@ -61,7 +63,7 @@ export class PoolWorker {
   }
 
   async #serveOnce(): Promise<void> {
-    const { introduction, access, openQueue, compute, log } = this.#options;
+    const { introduction, access, openQueue, compute, log, letGoMs } = this.#options;
     const { signal } = this.#stop;
     const registration = await register(this.#pool, introduction, log, signal).catch(unlessStopped(signal));
     if (registration === undefined) return;
@@ -72,7 +74,16 @@ export class PoolWorker {
       this.#drained ||= !this.#stop.signal.aborted;
       this.stop(drainLimitMs);
     };
-    this.#membership = new Membership({ registration, pool: this.#pool, access, openQueue, compute, log, onDrain });
+    this.#membership = new Membership({
+      registration,
+      pool: this.#pool,
+      access,
+      openQueue,
+      compute,
+      log,
+      letGoMs,
+      onDrain,
+    });
     const cause = await this.#membership.over();
     this.#membership = undefined;
     if (!signal.aborted) log.warn({ cause }, 'The session is over; joining the pool again.');

@@ -142,12 +142,13 @@ export class Ground {
   }
 
   /** A worker in this process that does as it is told; it leaves when the job is over. */
-  async rogue(): Promise<RogueWorker> {
+  async rogue({ wrongProbe = false } = {}): Promise<RogueWorker> {
     this.#rogue ??= await RogueWorker.join({
       coordinator: this.proxies.control.address,
       redisUrl: this.system.redisUrl,
       distribution,
       name: 'rogue',
+      wrongProbe,
     });
     return this.#rogue;
   }

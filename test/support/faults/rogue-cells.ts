@@ -55,6 +55,31 @@ export const rogueCells: readonly Cell[] = [
     },
     longestStepSeconds: handOver + allowance,
   },
+  {
+    fault: 'a worker of the right class computes other bits, and shows it by its probe',
+    harm: async (ground) => {
+      await ground.untilStep(2);
+      await ground.rogue({ wrongProbe: true });
+      await ground.said(ground.system.coordinator, /Worker rogue does not compute the same bits/);
+      await ground.furtherSteps(3);
+      const records = await ground.steps();
+      expect(records.flatMap(({ tasks }) => tasks.map(({ worker }) => worker))).not.toContain('rogue');
+    },
+    longestStepSeconds: handOver + allowance,
+  },
+  {
+    fault: 'a worker begins to compute other bits, and every task is proved',
+    faults: { faults: { proofShare: 1 } },
+    harm: async (ground) => {
+      const rogue = await ground.rogue();
+      rogue.commit('other bits');
+      const given = await rogue.answersTo('other bits');
+      expect(given[0]!.outcome).toBe('NOT_ADMITTED');
+      expect(given[0]!.detail).toMatch(/Worker rogue computed other bits for .* than two others/);
+      await ground.api.untilWorkers((pool) => pool.some(({ name, state }) => name === 'rogue' && state === 'draining'));
+    },
+    longestStepSeconds: handOver + 2 * allowance,
+  },
 ];
 
 /** Reasons are the wire's names in lower case. */

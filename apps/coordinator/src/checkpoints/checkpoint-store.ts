@@ -20,7 +20,8 @@ export class CheckpointStore {
   readonly #underWay = new Set<Promise<unknown>>();
   #requests = 0;
 
-  constructor() {
+  /** @param onCrash told when the thread dies: nothing can be kept any more */
+  constructor(onCrash: (error: Error) => void) {
     this.#thread = new Worker(new URL('./checkpoint-thread.js', import.meta.url), { name: 'checkpoints' });
     this.#thread.on('message', (reply: CheckpointReply) => {
       const pending = this.#pending.get(reply.request);
@@ -28,10 +29,9 @@ export class CheckpointStore {
       if (reply.ok) pending?.resolve(reply);
       else pending?.reject(new CheckpointFailedError(reply.problem));
     });
-    this.#thread.on('error', (error) => {
-      for (const { reject } of this.#pending.values()) reject(error);
-      this.#pending.clear();
-    });
+    this.#thread.on('error', (error) =>
+      onCrash(new Error(`The checkpoint thread failed: ${error.message}`, { cause: error })),
+    );
   }
 
   /** Writes a checkpoint and removes the ones that are too many. `state` must not change until this resolves. */

@@ -1,10 +1,7 @@
 // One job from the moment its turn comes until its training ends: gets the dataset, waits for workers, pins the
 // numerics class, trains. Refuses to know other jobs and what becomes of this one's state afterwards.
 import { openDataset, type Dataset } from '#model/datasets/dataset.js';
-import type { JobSpec } from '#model/job-spec.js';
-import { estimateCoordinatorMemory, estimateWorkerMemory, memoryProblem } from '#model/memory.js';
 import { layoutOf } from '#model/parameters.js';
-import { bfloat16Support, precisionNote } from '#model/precision.js';
 import type { CheckpointStore } from '../checkpoints/checkpoint-store.js';
 import type { Logger } from '../log.js';
 import type { EventHub } from '../telemetry/event-hub.js';
@@ -13,12 +10,12 @@ import { MetricsStore } from '../telemetry/metrics-store.js';
 import { Ledger } from '../training/ledger.js';
 import type { RunningJobs } from '../training/running-jobs.js';
 import type { SlicePool } from '../training/slices/slice-pool.js';
-import { aborted } from '../training/abortable.js';
+import { abortable } from '../training/abortable.js';
 import { probeOf } from '../training/probe.js';
-import { tasksPerStep } from '../training/step-plan.js';
 import type { TrainingServices } from '../training/training-job.js';
 import { Trainer } from '../training/trainer.js';
-import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
+import type { WorkerRegistry } from '../workers/worker-registry.js';
+import { precisionNoteOf, workerProblem } from './admission.js';
 import type { DatasetLocations } from './dataset-locations.js';
 import type { JobRecord, JobStore } from './job-store.js';
 
@@ -78,6 +75,11 @@ export class JobRun {
     this.#abort.abort();
   }
 
+  /** True once it was told to stop. */
+  get stopped(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
   /** Why the job does not go on right now; null when it does. */
   get reason(): string | null {
     const { trainer } = this;
@@ -92,6 +94,13 @@ export class JobRun {
           : '';
       return `No worker of its numerics class (${numericsClass}) is connected${repin}. Start one with \`lockstep worker\`.`;
     }
+    const { refusedNames, agreeing } = trainer.admissions;
+    if (agreeing === 0 && refusedNames.length > 0) {
+      return (
+        `The workers ${refusedNames.join(', ')} compute other bits than the one that this job began with (its probe differs). ` +
+        `To go on with theirs: pause it, then \`lockstep resume ${trainer.job.id} --repin\`.`
+      );
+    }
     return trainer.board.queueProblem ?? null;
   }
 
@@ -103,37 +112,24 @@ export class JobRun {
   /** Resolves when training has ended, or was stopped. Throws what trainers throw, and DatasetError or SetupError. */
   async run(): Promise<'completed' | 'stopped'> {
     const { signal } = this.#abort;
-    const { services, record } = { services: this.#services, record: this.#record };
-    const tooLarge = this.#coordinatorProblem();
-    if (tooLarge !== undefined) {
-      // It stays queued, and says why, until somebody cancels it.
-      this.#wait(tooLarge);
-      await aborted(signal);
-      return 'stopped';
-    }
-    const location = await this.#location();
-    if (signal.aborted) return 'stopped';
+    const services = this.#services;
+    const record = this.#record;
+    const location = await abortable(this.#location(), signal);
+    if (location === undefined) return 'stopped';
     const dataset = await openDataset(record.spec.dataset, location);
     try {
       const pinned = await this.#pin();
-      if (pinned === undefined) return 'stopped';
+      if (pinned === undefined || signal.aborted) return 'stopped';
       this.#waitingFor = null;
       this.#events.onPinned(pinned);
       return await this.#train(dataset, location, pinned);
     } finally {
       services.running.remove(record.id);
       await dataset.close();
-      this.#ledger?.close();
       this.#metrics?.close();
       this.#metrics = undefined;
+      this.#ledger?.close();
     }
-  }
-
-  #coordinatorProblem(): string | undefined {
-    const { spec, trainCount } = this.#record;
-    const { stagingBytes, memoryBytes } = this.#services;
-    const needed = estimateCoordinatorMemory(spec, tasksPerStep(spec.training, trainCount), stagingBytes);
-    return memoryProblem('The coordinator', needed, memoryBytes);
   }
 
   async #location(): Promise<string> {
@@ -152,13 +148,13 @@ export class JobRun {
     if (classId !== null && numericsClass !== null && !relaxed) return { classId, numericsClass, note };
     const { signal } = this.#abort;
     while (!signal.aborted) {
-      const worker = workers.largestClass((candidate) => misfit(candidate, spec) === undefined);
+      const worker = workers.largestClass((candidate) => workerProblem(candidate, spec) === undefined);
       if (worker !== undefined) {
         const aboutPrecision = precisionNoteOf(worker, spec);
         if (relaxed) return { classId: null, numericsClass: 'any (relaxed)', note: aboutPrecision };
         return { classId: worker.classId, numericsClass: worker.description, note: aboutPrecision };
       }
-      const [reason] = workers.connected().map((candidate) => misfit(candidate, spec));
+      const [reason] = workers.connected().map((candidate) => workerProblem(candidate, spec));
       this.#wait(reason ?? 'It waits for a worker; start one with `lockstep worker`.');
       await workers.someoneCame(signal);
     }
@@ -174,9 +170,8 @@ export class JobRun {
     const { id, spec, lineage } = this.#record;
     const layout = layoutOf(spec.model);
     this.#ledger = Ledger.open(store.ledgerOf(id));
-    this.#metrics = MetricsStore.open(store.metricsOf(id), {
-      onProblem: (error) => log.warn({ job: id }, `Metrics cannot be written: ${error.message}`),
-    });
+    const onProblem = (error: Error): void => log.warn({ job: id }, `Metrics cannot be written: ${error.message}`);
+    this.#metrics = MetricsStore.open(store.metricsOf(id), { onProblem });
     const { precision } = spec.training;
     const trainer = new Trainer(
       {
@@ -200,7 +195,7 @@ export class JobRun {
         queue: queueOf(classId),
         probe: { checksum: this.#record.probeChecksum, keep: this.#events.onProbe },
         stagingBytes: this.#services.stagingBytes,
-        metrics: new JobMetrics(id, this.#metrics, hub),
+        metrics: new JobMetrics(id, this.#metrics, hub, onProblem),
         onOpened: this.#events.onOpened,
         onProgress: this.#events.onProgress,
       },
@@ -220,17 +215,4 @@ export class JobRun {
     this.#waitingFor = reason;
     this.#events.onProgress();
   }
-}
-
-/** Why a worker cannot compute a job's tasks; undefined when it can. */
-function misfit({ memoryBytes, instructionSets, name }: PoolWorker, spec: JobSpec): string | undefined {
-  const onCpu = instructionSets.length > 0;
-  if (spec.training.precision === 'bfloat16' && onCpu && bfloat16Support(instructionSets) === 'none') {
-    return `Worker ${name} cannot compute in bfloat16: its CPU has no AVX-512. Submit the job with training.precision float32.`;
-  }
-  return memoryProblem(`Worker ${name}`, estimateWorkerMemory(spec), memoryBytes);
-}
-
-function precisionNoteOf({ instructionSets }: PoolWorker, spec: JobSpec): string | null {
-  return instructionSets.length === 0 ? null : precisionNote(spec.training.precision, instructionSets);
 }

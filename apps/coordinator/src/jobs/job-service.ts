@@ -5,12 +5,14 @@ import { DatasetError } from '#model/datasets/dataset-error.js';
 import { type JobSpec, resolveJobSpec } from '#model/job-spec.js';
 import { layoutOf } from '#model/parameters.js';
 import { totalStepsOf } from '#model/schedule.js';
+import { CheckpointFailedError } from '../checkpoints/checkpoint-store.js';
 import { LockstepError, NotFoundError, StateConflictError, UnavailableError } from '../errors.js';
 import { MetricsStore } from '../telemetry/metrics-store.js';
 import { audit } from '../training/audit.js';
 import { LedgerDamagedError, readLedger } from '../training/ledger.js';
 import { planStep, tasksPerStep } from '../training/step-plan.js';
-import { TrainingFailedError, TrainingPausedError } from '../training/training-job.js';
+import { messageOf, TrainingFailedError, TrainingPausedError } from '../training/training-job.js';
+import { coordinatorProblem } from './admission.js';
 import { checkpointFilePath, listCheckpointViews } from './checkpoint-views.js';
 import { JobRun, type JobRunServices } from './job-run.js';
 import { reachedBy, viewOf } from './job-views.js';
@@ -26,6 +28,8 @@ const publishEveryMs = 250;
 export interface JobServiceOptions {
   readonly maxRunningJobs: number;
   readonly services: JobRunServices;
+  /** Told of what can only be a bug: nothing is certain any more. */
+  readonly onDefect: (error: Error) => void;
   /** Samples of the datasets whose number is known without opening them. */
   readonly trainCountOf: (spec: JobSpec) => number;
 }
@@ -170,9 +174,9 @@ export class JobService implements JobsPort {
         this.#stopAs(job, 'cancelled', null);
         break;
       case 'resume':
+        this.#change(job, { state: 'queued', reason: null, ...(repin ? unpinned : {}) });
         // The run that was told to stop may still be at it: its end is now a new beginning.
         job.stopAs = undefined;
-        this.#change(job, { state: 'queued', reason: null, ...(repin ? unpinned : {}) });
         this.#schedule();
         break;
       case 'checkpoint':
@@ -186,6 +190,9 @@ export class JobService implements JobsPort {
     if (!isEnded(job.record.state)) throw new StateConflictError(`Job ${id} is ${job.record.state}; cancel it first.`);
     await job.ended;
     this.#jobs.delete(id);
+    this.#unsaved.delete(job);
+    clearTimeout(this.#publishTimers.get(id));
+    this.#publishTimers.delete(id);
     this.#options.services.store.remove(id);
     this.#options.services.hub.publish('job', id, { id, gone: true });
   }
@@ -240,7 +247,7 @@ export class JobService implements JobsPort {
     const jobs = [...this.#jobs.values()];
     let room = this.#options.maxRunningJobs - jobs.filter(({ run }) => run !== undefined).length;
     const queued = jobs
-      .filter(({ record, run }) => record.state === 'queued' && run === undefined)
+      .filter((job) => job.record.state === 'queued' && job.run === undefined && this.#unfit(job) === undefined)
       .toSorted((a, b) => b.record.spec.priority - a.record.spec.priority || (a.record.id < b.record.id ? -1 : 1));
     for (const job of queued) {
       if (room <= 0) return;
@@ -259,23 +266,31 @@ export class JobService implements JobsPort {
       return this.#change(job, { state: 'paused', reason }, 'when it can be');
     }
     job.record = begun;
+    // A run that was told to stop may still be at it when the next one has begun: it changes nothing any more.
+    const present = (): boolean => job.run === run && !run.stopped;
     const run = new JobRun(job.record, this.#options.services, {
       onPinned: ({ classId, numericsClass, note }) => {
+        if (!present()) return;
         const startedAt = job.record.startedAt ?? new Date().toISOString();
         this.#change(job, { state: 'running', classId, numericsClass, note, startedAt });
       },
       onOpened: () => {
-        if (job.record.rollback) this.#change(job, { rollback: false });
+        if (present() && job.record.rollback) this.#change(job, { rollback: false });
       },
-      onProbe: (probeChecksum) => this.#change(job, { probeChecksum }, 'when it can be'),
+      onProbe: (probeChecksum) => {
+        if (present()) this.#change(job, { probeChecksum }, 'when it can be');
+      },
       onProgress: () => this.#publishSoon(job),
     });
     job.run = run;
     job.stopAs = undefined;
-    job.ended = run.run().then(
-      (outcome) => this.#ended(job, outcome === 'completed' ? 'completed' : (job.stopAs ?? 'queued'), undefined),
-      (error: Error) => this.#ended(job, undefined, error),
-    );
+    job.ended = run
+      .run()
+      .then(
+        (outcome) => this.#ended(job, outcome === 'completed' ? 'completed' : (job.stopAs ?? 'queued'), undefined),
+        (error: Error) => this.#ended(job, undefined, error),
+      )
+      .catch((error: Error) => this.#options.onDefect(error));
   }
 
   /** The run is over: what it reached is kept with the state that follows. */
@@ -298,6 +313,10 @@ export class JobService implements JobsPort {
       log.warn({ job: id }, error.message);
       return { state: 'paused', reason: error.message };
     }
+    if (error instanceof CheckpointFailedError || typeof (error as NodeJS.ErrnoException).syscall === 'string') {
+      log.warn({ job: id, err: error }, 'A job pauses, as the system refused something.');
+      return { state: 'paused', reason: `${messageOf(error)} Put that right, then resume the job.` };
+    }
     const expected = [TrainingFailedError, DatasetError, LedgerDamagedError, LockstepError].some(
       (kind) => error instanceof kind,
     );
@@ -308,8 +327,8 @@ export class JobService implements JobsPort {
 
   #stopAs(job: Job, state: 'paused' | 'cancelled', reason: string | null): void {
     const endedAt = state === 'cancelled' ? new Date().toISOString() : null;
-    job.stopAs = state;
     this.#change(job, { state, reason, endedAt });
+    job.stopAs = state;
     job.run?.stop();
     this.#schedule();
   }
@@ -362,7 +381,18 @@ export class JobService implements JobsPort {
   // ---- Views ----
 
   #view({ record, run }: Job): JobView {
-    return viewOf(record, run, this.#options.maxRunningJobs);
+    return viewOf(record, run, this.#unfit({ record }) ?? this.#turn());
+  }
+
+  /** Why a job cannot be trained here, whatever else runs. */
+  #unfit({ record }: Pick<Job, 'record'>): string | undefined {
+    return coordinatorProblem(record.spec, record.trainCount, this.#options.services);
+  }
+
+  #turn(): string {
+    const { maxRunningJobs } = this.#options;
+    const others = maxRunningJobs === 1 ? 'Another job is running' : `${maxRunningJobs} other jobs are running`;
+    return `${others}; this one waits for its turn, by priority and age.`;
   }
 
   #publish(job: Job): void {

@@ -2,7 +2,8 @@
 import type { JobAction, JobState } from './ports.js';
 
 const next: Readonly<Record<JobState, readonly JobState[]>> = {
-  queued: ['running', 'paused', 'failed', 'cancelled'],
+  // A run that was paused and resumed at once may have been about to end.
+  queued: ['running', 'paused', 'completed', 'failed', 'cancelled'],
   // Back to queued: the coordinator stops or starts again, and the job goes on by itself.
   running: ['queued', 'paused', 'completed', 'failed', 'cancelled'],
   paused: ['queued', 'cancelled'],

@@ -17,7 +17,12 @@ import { jobSpecSchema } from '#model/job-spec.js';
 import { z } from 'zod';
 import { jobStates } from './ports.js';
 
-const evaluationSchema = z.strictObject({ step: z.number(), loss: z.number(), top1: z.number(), top5: z.number() });
+const evaluationSchema = z.strictObject({
+  step: z.number(),
+  loss: z.number().nullable(),
+  top1: z.number(),
+  top5: z.number(),
+});
 
 const recordSchema = z.strictObject({
   id: z.string(),

@@ -11,8 +11,8 @@ export function reachedBy(record: JobRecord, run: JobRun | undefined): JobRecord
   return { step, totalSteps, epoch, loss, top1, test, imagesPerSecond, checkpoint };
 }
 
-/** @param maxRunningJobs how many jobs train at once, for the reason of one that waits its turn */
-export function viewOf(record: JobRecord, run: JobRun | undefined, maxRunningJobs: number): JobView {
+/** @param waits why a queued job has no run */
+export function viewOf(record: JobRecord, run: JobRun | undefined, waits: string): JobView {
   const { step, checkpoint, ...reached } = reachedBy(record, run);
   const progress = record.state === 'running' ? run?.trainer?.progress : undefined;
   return {
@@ -31,7 +31,7 @@ export function viewOf(record: JobRecord, run: JobRun | undefined, maxRunningJob
     usefulWorkers: record.usefulWorkers,
     parameterCount: record.parameterCount,
     note: record.note,
-    reason: reasonOf(record, run, maxRunningJobs),
+    reason: reasonOf(record, run, waits),
     error: record.error,
     spec: record.spec,
     createdAt: record.createdAt,
@@ -40,10 +40,8 @@ export function viewOf(record: JobRecord, run: JobRun | undefined, maxRunningJob
   };
 }
 
-function reasonOf(record: JobRecord, run: JobRun | undefined, maxRunningJobs: number): string | null {
+function reasonOf(record: JobRecord, run: JobRun | undefined, waits: string): string | null {
   if (record.state === 'paused') return record.reason;
   if (record.state !== 'queued' && record.state !== 'running') return null;
-  if (run !== undefined) return run.reason;
-  const others = maxRunningJobs === 1 ? 'Another job is running' : `${maxRunningJobs} other jobs are running`;
-  return `${others}; this one waits for its turn, by priority and age.`;
+  return run === undefined ? waits : run.reason;
 }

@@ -20,7 +20,12 @@ export interface JobView {
   readonly loss: number | null;
   readonly top1: number | null;
   /** Newest evaluation, shares in [0, 1]. */
-  readonly test: { readonly step: number; readonly loss: number; readonly top1: number; readonly top5: number } | null;
+  readonly test: {
+    readonly step: number;
+    readonly loss: number | null;
+    readonly top1: number;
+    readonly top5: number;
+  } | null;
   readonly imagesPerSecond: number | null;
   readonly etaSeconds: number | null;
   /** Names of workers that hold or delivered a task of the present step. */

@@ -17,17 +17,24 @@ export class JobMetrics implements MetricsSink {
   readonly #jobId: string;
   readonly #store: MetricsStore;
   readonly #hub: EventHub;
+  readonly #onProblem: (error: Error) => void;
   #waiting: Record<string, [number, number][]> = {};
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(jobId: string, store: MetricsStore, hub: EventHub) {
+  /** @param onProblem told when points cannot be kept: that stops no training */
+  constructor(jobId: string, store: MetricsStore, hub: EventHub, onProblem: (error: Error) => void) {
+    this.#onProblem = onProblem;
     this.#jobId = jobId;
     this.#store = store;
     this.#hub = hub;
   }
 
   append(step: number, values: Readonly<Record<string, number>>): void {
-    this.#store.append(step, values);
+    try {
+      this.#store.append(step, values);
+    } catch (error) {
+      this.#onProblem(error as Error);
+    }
     for (const [name, value] of Object.entries(values)) {
       if (Number.isFinite(value)) (this.#waiting[name] ??= []).push([step, value]);
     }
@@ -40,7 +47,11 @@ export class JobMetrics implements MetricsSink {
 
   flush(): void {
     this.#publish();
-    this.#store.flush();
+    try {
+      this.#store.flush();
+    } catch (error) {
+      this.#onProblem(error as Error);
+    }
   }
 
   #publish(): void {

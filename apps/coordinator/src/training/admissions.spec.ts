@@ -6,10 +6,13 @@ describe('Admissions', () => {
     const kept: number[] = [];
     const admissions = new Admissions(true, { checksum: null, keep: (checksum) => kept.push(checksum) });
     expect(admissions.admits('a')).toBe(false);
-    expect(admissions.judge('a', 7)).toBe(true);
-    expect(admissions.judge('b', 8)).toBe(false);
-    expect(admissions.judge('c', 7)).toBe(true);
+    expect(admissions.judge('a', 'worker a', 7)).toBe(true);
+    expect(admissions.judge('b', 'worker b', 8)).toBe(false);
+    expect(admissions.judge('c', 'worker c', 7)).toBe(true);
     expect([admissions.admits('a'), admissions.admits('b'), admissions.admits('c')]).toEqual([true, false, true]);
+    expect([admissions.refuses('a'), admissions.refuses('b')]).toEqual([false, true]);
+    expect(admissions.refusedNames).toEqual(['worker b']);
+    expect(admissions.agreeing).toBe(2);
     expect(kept).toEqual([7]);
     admissions.forget('a');
     expect(admissions.admits('a')).toBe(false);
@@ -17,8 +20,8 @@ describe('Admissions', () => {
 
   it('knows the right checksum after a restart', () => {
     const admissions = new Admissions(true, { checksum: 7, keep: () => expect.unreachable() });
-    expect(admissions.judge('a', 8)).toBe(false);
-    expect(admissions.judge('b', 7)).toBe(true);
+    expect(admissions.judge('a', 'worker a', 8)).toBe(false);
+    expect(admissions.judge('b', 'worker b', 7)).toBe(true);
   });
 
   it('checks nobody where bits need not repeat', () => {

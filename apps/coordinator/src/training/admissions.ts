@@ -12,6 +12,8 @@ export class Admissions {
   readonly #strict: boolean;
   readonly #record: ProbeRecord;
   readonly #admitted = new Set<string>();
+  /** Names by id. */
+  readonly #refused = new Map<string, string>();
   #checksum: number | null;
 
   /** @param strict false: everybody may contribute, unchecked */
@@ -30,18 +32,36 @@ export class Admissions {
     return !this.#strict || this.#admitted.has(worker);
   }
 
+  /** Workers of this run that came to the checksum that counts. */
+  get agreeing(): number {
+    return this.#admitted.size;
+  }
+
+  /** Names of connected workers that came to another checksum. */
+  get refusedNames(): string[] {
+    return [...this.#refused.values()];
+  }
+
+  refuses(worker: string): boolean {
+    return this.#refused.has(worker);
+  }
+
   /** True when a worker with this checksum may contribute from now on. */
-  judge(worker: string, checksum: number): boolean {
+  judge(worker: string, name: string, checksum: number): boolean {
     if (this.#checksum === null) {
       this.#checksum = checksum;
       this.#record.keep(checksum);
     }
-    if (checksum !== this.#checksum) return false;
+    if (checksum !== this.#checksum) {
+      this.#refused.set(worker, name);
+      return false;
+    }
     this.#admitted.add(worker);
     return true;
   }
 
   forget(worker: string): void {
     this.#admitted.delete(worker);
+    this.#refused.delete(worker);
   }
 }

@@ -4,16 +4,16 @@ import { type Layer, layerFigures, layersOf, type Piece, piecesOf } from '#model
 import { clipFactor } from '#model/optimizer.js';
 import { sumTree } from '#model/reduction.js';
 import { stepsPerEpoch } from '#model/sampler.js';
+import type { EvaluationFigures } from '#model/plateau.js';
 import { learningRateAt, scheduleAfter, type ScheduleState } from '#model/schedule.js';
 import { versionChecksum } from '#proto/blocks.js';
-import { differencesOnReplay, type StepRecord } from './ledger-format.js';
+import { differencesOnReplay, type LedgerRecord, type StepRecord } from './ledger-format.js';
 import { inBlockOrder } from './slices/block-order.js';
 import type { PublishedVersion } from './slices/messages.js';
 import type { StateBuffers } from './state-buffers.js';
 import type { CollectedStep } from './step-collector.js';
 import { idsOfShard, type StepPlan } from './step-plan.js';
 import {
-  type EvaluationResult,
   messageOf,
   TrainingFailedError,
   type TrainingJob,
@@ -40,7 +40,7 @@ export interface StepBase {
   /** Of that version, before its evaluation. */
   readonly scheduleState: ScheduleState;
   /** The evaluation of that version, where there was one. */
-  readonly evaluation: EvaluationResult | undefined;
+  readonly evaluation: EvaluationFigures | undefined;
 }
 
 export class Committer {
@@ -112,19 +112,22 @@ export class Committer {
   #record(record: StepRecord): void {
     const { ledger } = this.#services;
     const recorded = ledger.recordOf(record.step);
-    if (recorded === undefined) {
-      try {
-        return ledger.append(record);
-      } catch (error) {
-        const message = `The ledger cannot be written to: ${messageOf(error)} Nothing is lost; make room, then resume the job.`;
-        throw new TrainingPausedError(message, { cause: error });
-      }
-    }
+    if (recorded === undefined) return appendOrPause(ledger, record);
     const differing = differencesOnReplay(recorded, record);
     if (differing.length === 0) return;
     throw new TrainingFailedError(
       `Step ${record.step}, run again after a restart, came to something else than the ledger says (${differing.join(', ')}). ` +
         'Something that determines the bits has changed, such as the data or the device.',
     );
+  }
+}
+
+/** @throws TrainingPausedError where the ledger cannot be written to, a full disk above all */
+export function appendOrPause(ledger: TrainingServices['ledger'], record: LedgerRecord): void {
+  try {
+    ledger.append(record);
+  } catch (error) {
+    const message = `The ledger cannot be written to: ${messageOf(error)} Nothing is lost; make room, then resume the job.`;
+    throw new TrainingPausedError(message, { cause: error });
   }
 }

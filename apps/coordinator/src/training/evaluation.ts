@@ -73,10 +73,6 @@ export class Evaluation {
     const planned = ours ? this.#plan[key.task] : undefined;
     if (planned === undefined) return 'stale';
     if (answer.samples !== planned.samples) return 'wrong_samples';
-    if (!Number.isFinite(answer.lossSum) && this.#answers[key.task] === undefined) {
-      // Running statistics may overflow long before training notices; the accuracy is still worth showing.
-      answer = { ...answer, lossSum: Number.NaN };
-    }
     this.#board.accepted(key, worker);
     if (!this.#tasks.accept(key.task, worker)) return 'duplicate';
     this.#answers[key.task] = answer;
@@ -102,9 +98,11 @@ export class Evaluation {
     const sum = (of: (answer: EvaluationAnswer) => number) =>
       this.#answers.reduce((total, each) => total + of(each), 0);
     const samples = sum((answer) => answer.samples);
+    const loss = sum((answer) => answer.lossSum) / samples;
     return {
       step: this.#version,
-      loss: sum((answer) => answer.lossSum) / samples,
+      // Running statistics may overflow long before training notices; the accuracy is still worth showing.
+      loss: Number.isFinite(loss) ? loss : null,
       top1: sum((answer) => answer.top1Hits) / samples,
       top5: sum((answer) => answer.top5Hits) / samples,
     };

@@ -123,22 +123,28 @@ export class JobCheckpoints {
     this.#progress.checkpoint = { step, path, parametersSha256, stateSha256 };
     const evaluatedAt = metrics['test/step'];
     if (this.#progress.test !== null || evaluatedAt === undefined) return;
-    const value = (name: string) => metrics[name] ?? Number.NaN;
+    const share = (name: string) => metrics[name] ?? 0;
     this.#progress.test = {
       step: evaluatedAt,
-      loss: value('test/loss'),
-      top1: value('test/top1'),
-      top5: value('test/top5'),
+      loss: metrics['test/loss'] ?? null,
+      top1: share('test/top1'),
+      top5: share('test/top5'),
     };
   }
 }
 
+/** What is finite of the newest figures: JSON knows no other numbers. */
 function newestMetrics({ loss, top1, test }: TrainingProgress): Record<string, number> {
-  return {
-    ...(loss === null ? {} : { 'train/loss': loss }),
-    ...(top1 === null ? {} : { 'train/top1': top1 }),
-    ...(test === null
-      ? {}
-      : { 'test/loss': test.loss, 'test/top1': test.top1, 'test/top5': test.top5, 'test/step': test.step }),
+  const figures = {
+    'train/loss': loss,
+    'train/top1': top1,
+    'test/loss': test?.loss,
+    'test/top1': test?.top1,
+    'test/top5': test?.top5,
+    'test/step': test?.step,
   };
+  const known = Object.entries(figures).filter(
+    (entry): entry is [string, number] => typeof entry[1] === 'number' && Number.isFinite(entry[1]),
+  );
+  return Object.fromEntries(known);
 }

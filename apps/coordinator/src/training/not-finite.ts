@@ -9,6 +9,9 @@ const namedIds = 16;
 
 export class NotFiniteTasks {
   readonly #job: Pick<TrainingJob, 'spec' | 'dataset'>;
+  /** Times that a step was not finite and all of its shards were. */
+  #unexplained = 0;
+  #lastWorker = '';
 
   constructor(job: Pick<TrainingJob, 'spec' | 'dataset'>) {
     this.#job = job;
@@ -16,6 +19,7 @@ export class NotFiniteTasks {
 
   /** A plan that computes the shards of these tasks singly. */
   planSingly(plan: StepPlan, tasks: readonly NotFiniteTask[]): StepPlan {
+    this.#lastWorker = tasks[0]?.worker ?? '';
     const { training } = this.#job.spec;
     return planShardsSingly(
       training,
@@ -33,8 +37,12 @@ export class NotFiniteTasks {
   exclude(plan: StepPlan, singly: StepPlan, found: readonly NotFiniteTask[]): number[] {
     const shards = found.map(({ task }) => singly.tasks[task]!.shards[0]!.shard);
     if (shards.length === 0) {
+      // Each shard alone is finite. That may have been a worker's fault, so the step is tried once more.
+      this.#unexplained += 1;
+      if (this.#unexplained === 1) return [...plan.excludedShards];
       throw new TrainingPausedError(
-        `The gradient of step ${plan.step} is not finite, although each of its shards alone is: their sum overflows. ${remedy}`,
+        `The gradient of step ${plan.step} is not finite, although each of its shards alone is: their sum overflows, or a worker computes wrongly ` +
+          `(last ${this.#lastWorker}). ${remedy}`,
       );
     }
     const excluded = [...plan.excludedShards, ...shards].toSorted((a, b) => a - b);

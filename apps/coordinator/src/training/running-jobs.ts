@@ -46,7 +46,8 @@ export class RunningJobs implements RegistryListener {
 
   /** True: the worker may work on the task. */
   claim(key: TaskKey, attempt: number, worker: PoolWorker): boolean {
-    if (worker.state === 'draining') return false;
+    // Neither one that leaves nor one whose compute thread hangs.
+    if (worker.state !== 'active') return false;
     return this.#jobs.get(key.jobId)?.trainer.board.claim(key, attempt, worker) ?? false;
   }
 
@@ -58,18 +59,21 @@ export class RunningJobs implements RegistryListener {
 
   evaluated(key: TaskKey, worker: PoolWorker, answer: EvaluationAnswer): OutcomeName {
     const outcome = this.#jobs.get(key.jobId)?.trainer.takeEvaluation(key, worker.id, answer) ?? 'unknown_job';
+    if (outcome !== 'accepted' && outcome !== 'duplicate')
+      this.#jobs.get(key.jobId)?.trainer.board.release(key, worker.id);
     if (outcome !== 'accepted') worker.noteRefusal(outcome);
     else worker.accepted += 1;
     return outcome;
   }
 
-  /** A worker's checksum of a job's probe. One that differs is named, and leaves: its numbers are not to be trusted. */
+  /** A worker's checksum of a job's probe. One that differs is named, and gets no tasks of the job. */
   probed(jobId: string, worker: PoolWorker, checksum: number): OutcomeName {
     const trainer = this.#jobs.get(jobId)?.trainer;
     if (trainer === undefined) return 'unknown_job';
     if (trainer.takeProbe(worker, checksum)) return 'accepted';
     worker.noteRefusal('not_admitted');
-    this.#workers.drain(worker.id);
+    // Against two that agree its numbers are not to be trusted in any job; against one it is this job's affair.
+    if (trainer.admissions.agreeing >= 2) this.#workers.drain(worker.id);
     return 'not_admitted';
   }
 

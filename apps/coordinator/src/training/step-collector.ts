@@ -35,6 +35,8 @@ export interface CollectorServices {
   readonly admissions: Pick<Admissions, 'admits'>;
   /** Contributions for which the slices have room; the lowest task's is always let in. */
   readonly stagedAtOnce: number;
+  /** How many of them a partial sum takes up, which is float32 whatever the wire. */
+  readonly contributionsPerSum: number;
 }
 
 /** A task whose gradient is not finite however often it is computed. */
@@ -159,6 +161,12 @@ export class StepCollector {
    */
   relieve(): void {
     this.#giveUpProofs();
+    const { workers, classId } = this.#services;
+    const active = workers.connected(classId).filter(({ state }) => state === 'active');
+    this.#tasks.readmit(
+      active.map(({ id }) => id),
+      this.#proofs.tasks(),
+    );
     const lowest = this.#tasks.lowestUnaccepted();
     if (this.#waiting.size === 0 || lowest === undefined) return;
     // On its way, rather than waiting for another that proves it.
@@ -206,7 +214,7 @@ export class StepCollector {
   #admitWaiting(): void {
     const inOrder = [...this.#waiting].toSorted((a, b) => a.key.task - b.key.task);
     for (const contribution of inOrder) {
-      const used = this.#staged.size + this.#sums.held;
+      const used = this.#staged.size + this.#sums.held * this.#services.contributionsPerSum;
       const lowest = contribution.key.task === this.#tasks.lowestUnaccepted();
       if (used >= this.#services.stagedAtOnce && !lowest) return;
       this.#waiting.delete(contribution);
@@ -261,7 +269,7 @@ export class StepCollector {
       const waiting = this.#proofs.waiting(task);
       const others = workers
         .connected(classId)
-        .some(({ id, state }) => state === 'active' && !waiting.some((contribution) => contribution.worker === id));
+        .some(({ id, state }) => state === 'active' && !this.#tasks.excludes(task, id));
       const [only, second] = waiting;
       if (others || only === undefined) continue;
       if (second === undefined) {
@@ -304,7 +312,11 @@ export class StepCollector {
     const { key, worker, attempt } = contribution;
     this.#tell(contribution, outcome, detail);
     this.#note(worker, key.task, attempt, outcome);
-    if (outcome === 'not_finite') this.#countNotFinite(contribution, detail);
+    if (outcome === 'not_finite') {
+      this.#countNotFinite(contribution, detail);
+      // Another is to try: a worker that computes wrongly must not decide alone.
+      return this.#services.board.elsewhere(key, worker);
+    }
     this.#services.board.release(key, worker);
   }
 
@@ -316,7 +328,10 @@ export class StepCollector {
     if (times <= notFiniteRetries || !this.#tasks.accept(task, contribution.worker)) return;
     const worker = this.#services.workers.nameOf(contribution.worker);
     this.#notFinite.push({ task, worker, detail });
+    // Who holds a copy computes for nothing, and the lowest task may be another one now.
+    this.#services.board.accepted(contribution.key, contribution.worker);
     if (this.#tasks.complete) this.#resolve(this.#collected());
+    else this.#admitWaiting();
   }
 
   #tell(contribution: Contribution, outcome: OutcomeName, detail: string): void {

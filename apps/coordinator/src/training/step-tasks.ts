@@ -162,6 +162,18 @@ export class StepTasks {
     return this.release(task, worker);
   }
 
+  excludes(task: number, worker: string): boolean {
+    return this.#tasks[task]?.excluded.has(worker) ?? false;
+  }
+
+  /** Lets everybody try again where each of these workers has had its turn at a task that nobody holds. */
+  readmit(workers: readonly string[], except: readonly number[]): void {
+    this.#tasks.forEach(({ state, excluded }, task) => {
+      const free = (state === 'open' || state === 'queued') && !except.includes(task);
+      if (free && excluded.size > 0 && workers.every((worker) => excluded.has(worker))) excluded.clear();
+    });
+  }
+
   /** Whether some task that nobody holds may be taken by this worker. */
   wants(worker: string): boolean {
     return this.#tasks.some(({ state, excluded }) => (state === 'open' || state === 'queued') && !excluded.has(worker));

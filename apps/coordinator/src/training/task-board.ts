@@ -33,6 +33,8 @@ export interface TaskBoardOptions {
   readonly workers: WorkerRegistry;
   readonly log: Logger;
   readonly now?: (() => number) | undefined;
+  /** Whether a worker may have tasks of this job at all. */
+  readonly takes: (worker: PoolWorker) => boolean;
   /** Called with each pass. */
   readonly onPass?: () => void;
 }
@@ -100,6 +102,11 @@ export class TaskBoard {
 
   /** The answer to a worker's claim. */
   claim(key: TaskKey, attempt: number, worker: PoolWorker): boolean {
+    if (!this.#options.takes(worker)) {
+      // The entry is used up; the next pass queues the task again.
+      this.find(key)?.lost(key.task, attempt);
+      return false;
+    }
     const decision = this.find(key)?.claim(key.task, attempt, worker.id, this.#now());
     return decision === 'go';
   }
@@ -137,12 +144,14 @@ export class TaskBoard {
     if (this.#passing) return;
     this.#passing = true;
     try {
-      this.#expireLeases();
+      // Counted before anything is queued anew: what has waited that long waits for somebody to have room.
+      const overdue = this.#sorted()[0]?.tasks.queuedSince(this.#now() - lostAfterMs).length ?? 0;
+      const withdrawn = this.#expireLeases();
       this.#options.onPass?.();
       await this.#findLost();
       await this.#queueOpen();
       // Whoever is to take what waits may be holding a later step's task.
-      this.#makeRoom(this.#sorted()[0]?.tasks.queuedSince(this.#now() - lostAfterMs).length ?? 0);
+      this.#makeRoom(overdue + withdrawn);
       await this.#speculate();
     } catch (error) {
       this.#noteQueue(error as Error);
@@ -193,15 +202,18 @@ export class TaskBoard {
     this.#queueProblem = undefined;
   }
 
-  #expireLeases(): void {
+  /** Opens what silent and stuck workers hold; says how many tasks. */
+  #expireLeases(): number {
     const now = this.#now();
+    let withdrawn = 0;
     for (const worker of this.#workers()) {
       const lease = Math.max(leaseAtLeastMs, leaseFactor * medianMs(worker));
       const silent = now - worker.heartbeatAt > leaseAtLeastMs;
       const stuck = worker.heartbeat.computing !== null && now - worker.progressAt > lease;
       if (!silent && !stuck) continue;
       const held = this.#withdraw(worker);
-      if (worker.state !== 'hung') {
+      withdrawn += held;
+      if (worker.state === 'active') {
         worker.state = 'hung';
         this.#options.workers.changed(worker);
         const why = silent ? 'sent no heartbeat' : `made no progress on ${worker.heartbeat.computing}`;
@@ -211,6 +223,7 @@ export class TaskBoard {
         );
       }
     }
+    return withdrawn;
   }
 
   /** Opens all that a worker holds. It is told, for the case that it hears again: it must not sit on what it lost. */
@@ -234,7 +247,11 @@ export class TaskBoard {
   #makeRoom(wanted: number, speculating = false): void {
     const [lowest, ...later] = this.#sorted();
     const waiting = this.#workers().filter(
-      ({ id }) => lowest?.tasks.heldBy(id).length === 0 && (lowest.tasks.wants(id) || speculating),
+      ({ id, state }) =>
+        state === 'active' &&
+        later.some(({ tasks }) => tasks.heldBy(id).length > 0) &&
+        lowest?.tasks.heldBy(id).length === 0 &&
+        (lowest.tasks.wants(id) || speculating),
     );
     for (const worker of waiting.slice(0, wanted)) {
       for (const { tasks } of later) {

@@ -9,7 +9,7 @@ import type { TaskKey } from '#proto/task-entry.js';
 import type { PoolWorker } from '../workers/worker-registry.js';
 import { abortable } from './abortable.js';
 import { Admissions } from './admissions.js';
-import { type CommittedStep, Committer } from './commit.js';
+import { appendOrPause, type CommittedStep, Committer } from './commit.js';
 import { Evaluation, type EvaluationAnswer } from './evaluation.js';
 import { JobCheckpoints } from './job-checkpoints.js';
 import { NotFiniteTasks } from './not-finite.js';
@@ -69,6 +69,7 @@ export class Trainer {
       workers,
       log,
       now,
+      takes: ({ id }) => !this.admissions.refuses(id),
       onPass: () => this.#collector?.relieve(),
     });
     this.admissions = new Admissions(reproducibility === 'strict', services.probe);
@@ -96,10 +97,12 @@ export class Trainer {
    * @throws TrainingPausedError or TrainingFailedError, and whatever is a bug
    */
   async run(signal: AbortSignal): Promise<'completed' | 'stopped'> {
-    await this.#open();
     try {
+      await this.#open();
       while (this.#version.version < this.progress.totalSteps) {
         if (!(await this.#evaluateIfDue(signal)) || !(await this.#runStep(signal))) break;
+        // The last one is written after its evaluation, whose figures it carries.
+        if (this.#version.version === this.progress.totalSteps) break;
         await this.#checkpoints.beginIfDue(this.#version, this.#scheduleState);
       }
       const completed = this.#version.version === this.progress.totalSteps && (await this.#evaluateIfDue(signal));
@@ -184,6 +187,7 @@ export class Trainer {
       board,
       admissions,
       stagedAtOnce,
+      contributionsPerSum: spec.training.wire === 'bfloat16' ? 2 : 1,
       proofShare: spec.faults.proofShare,
       seed: spec.training.seed,
       classId: this.job.classId,
@@ -228,7 +232,7 @@ export class Trainer {
     const base = {
       version: this.#version,
       scheduleState: this.#scheduleState,
-      evaluation: test?.step === plan.step ? test : undefined,
+      evaluation: test?.step === plan.step ? { ...test, loss: test.loss ?? Number.NaN } : undefined,
     };
     const committed = await this.#committer.commit(base, plan, tasks.id.round, collected);
     this.#version = committed.version;
@@ -287,7 +291,11 @@ export class Trainer {
       if (result === undefined) return false;
       this.progress.test = result;
       const { loss, top1, top5 } = result;
-      this.#services.metrics.append(version, { 'test/loss': loss, 'test/top1': top1, 'test/top5': top5 });
+      this.#services.metrics.append(version, {
+        'test/loss': loss ?? Number.NaN,
+        'test/top1': top1,
+        'test/top5': top5,
+      });
       this.#clock.paused();
       return true;
     } finally {
@@ -307,6 +315,7 @@ export class Trainer {
   }
 
   takeEvaluation(key: TaskKey, worker: string, answer: EvaluationAnswer): OutcomeName {
+    if (!this.admissions.admits(worker)) return 'not_admitted';
     return this.#evaluation?.take(key, worker, answer) ?? 'stale';
   }
 
@@ -325,7 +334,7 @@ export class Trainer {
 
   /** A worker's checksum of the probe. True: its contributions count from now on. */
   takeProbe(worker: PoolWorker, checksum: number): boolean {
-    return this.admissions.judge(worker.id, checksum);
+    return this.admissions.judge(worker.id, worker.name, checksum);
   }
 
   /** A worker could not compute a task: it goes to another, a few times. */
@@ -354,8 +363,9 @@ export class Trainer {
     // Bits that need not repeat cannot be compared: what was committed since is taken back.
     if (job.rollback && ledger.lastStep() >= step) {
       const reason = 'The steps since the checkpoint are run again under another numerics class.';
-      ledger.append({ kind: 'rollback', toVersion: step, reason, committedAt: new Date().toISOString() });
+      appendOrPause(ledger, { kind: 'rollback', toVersion: step, reason, committedAt: new Date().toISOString() });
     }
+    ledger.forgetBefore(step);
     onOpened();
     this.#opened = true;
     metrics.truncateFrom(step + 1);
@@ -372,6 +382,5 @@ export class Trainer {
     await this.#checkpoints.settled();
     this.#services.slices.broadcast({ type: 'close-job', jobId: this.job.id });
     this.#services.workers.endJob(this.job.id);
-    this.#services.metrics.flush();
   }
 }

@@ -51,8 +51,8 @@ export interface TrainingServices {
 
 export interface EvaluationResult {
   readonly step: number;
-  /** Mean over the test images, nats. */
-  readonly loss: number;
+  /** Mean over the test images, nats; null where it is not finite. */
+  readonly loss: number | null;
   readonly top1: number;
   readonly top5: number;
 }

@@ -23,6 +23,7 @@ sources.push(
   'apps/coordinator/src/cli/supervision',
   'apps/coordinator/src/setup',
   'apps/coordinator/src/jobs',
+  'libs/model',
   'libs/proto',
 );
 
@@ -39,7 +40,7 @@ export function compileTree(): CompiledTree {
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
   write(
     join(folder, 'package.json'),
-    '{"type":"module","version":"0.0.0","imports":{"#proto/*.js":"./libs/proto/*.js"}}',
+    '{"type":"module","version":"0.0.0","imports":{"#model/*.js":"./libs/model/*.js","#proto/*.js":"./libs/proto/*.js"}}',
   );
   for (const source of sources) {
     for (const name of readdirSync(join(root, source))) {
