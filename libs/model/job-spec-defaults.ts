@@ -22,6 +22,8 @@ export function overlay(preset: Fields, sent: Fields): Fields {
   const baseSchedule = asFields(baseTraining.schedule);
   const sentSchedule = asFields(sentTraining.schedule);
   forget(baseSchedule, sentSchedule, 'milestoneSteps', 'milestones');
+  // A warm-up that was chosen for another length of training may not even fit into this one.
+  if (sentTraining.steps !== undefined || sentTraining.epochs !== undefined) delete baseSchedule.warmupEpochs;
   // Fields of another kind would not fit: another kind starts from the defaults.
   if (differs(baseSchedule.kind ?? 'constant', sentSchedule.kind)) delete baseTraining.schedule;
   if (differs(asFields(base.dataset).kind, asFields(sent.dataset).kind)) delete base.dataset;

@@ -17,6 +17,15 @@ function errorsOf(input: unknown): readonly FieldError[] {
 }
 
 describe('defaults', () => {
+  it('fits the warm-up of a preset to another length of training', () => {
+    const short = resolveJobSpec({ preset: 'resnet20-cifar10-demo', training: { steps: 20 } });
+    expect(short.training.schedule.warmupEpochs).toBeLessThan(20 / 391);
+    const sent = { preset: 'resnet20-cifar10-demo', training: { epochs: 6, schedule: { warmupEpochs: 2 } } };
+    expect(resolveJobSpec(sent).training.schedule.warmupEpochs).toBe(2);
+    const whole = resolveJobSpec({ preset: 'resnet20-cifar10-demo' });
+    expect(resolveJobSpec(whole)).toEqual(whole);
+  });
+
   it('fill a spec of two fields as the contract says', () => {
     expect(resolveJobSpec(smallest)).toEqual({
       name: 'resnet20-cifar10',

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { TaskEntry } from '#proto/task-entry.js';
 import { entryId } from '#proto/task-entry.js';
+import { ComputeHangs } from './let-go.js';
 import { Pipeline, type Stages } from './pipeline.js';
 import { TaskFailure, unlessAborted } from './withdrawal.js';
 
@@ -28,6 +29,10 @@ function gate(): Gate {
 /** Stages that wait at gates, one per task and stage, and write down what happened. */
 class GatedStages implements Stages<TaskEntry> {
   readonly events: string[] = [];
+  /** A compute thread that hangs does not hear the signal. */
+  deaf = false;
+  /** Tells the pipeline that the task that computes was refused. */
+  refuse: () => void = () => undefined;
   readonly #gates = new Map<string, Gate>();
 
   gate(stage: 'prepare' | 'compute' | 'deliver', task: TaskEntry): Gate {
@@ -46,9 +51,15 @@ class GatedStages implements Stages<TaskEntry> {
     this.#note('discard', task);
   }
 
-  async compute(task: TaskEntry, _: TaskEntry, signal: AbortSignal): Promise<{ delivery: Promise<void> }> {
+  async compute(
+    task: TaskEntry,
+    _: TaskEntry,
+    signal: AbortSignal,
+    onUnwanted: () => void,
+  ): Promise<{ delivery: Promise<void> }> {
     this.#note('compute', task);
-    await unlessAborted(this.gate('compute', task).promise, signal);
+    this.refuse = onUnwanted;
+    await (this.deaf ? this.gate('compute', task).promise : unlessAborted(this.gate('compute', task).promise, signal));
     return { delivery: unlessAborted(this.gate('deliver', task).promise, signal) };
   }
 
@@ -212,5 +223,83 @@ describe('Pipeline', () => {
     await running;
     await pipeline.settled();
     expect(stages.events).toEqual(['compute 1.0']);
+  });
+
+  /** A pipeline whose compute thread hangs in the task of step 1. */
+  async function hanging(letGoMs: number): Promise<{ stages: GatedStages; pipeline: Pipeline<TaskEntry> }> {
+    const stages = new GatedStages();
+    stages.deaf = true;
+    const pipeline = new Pipeline(stages, { letGoMs });
+    stages.gate('prepare', taskOf(1)).open();
+    await pipeline.run(taskOf(1));
+    return { stages, pipeline };
+  }
+
+  it.each(['withdrawn', 'refused'])('is not ready for more while the compute thread holds a %s task', async (how) => {
+    const { stages, pipeline } = await hanging(10_000);
+    await pipeline.ready();
+    const waiting = pipeline.run(taskOf(2));
+    if (how === 'withdrawn') pipeline.cancel(idOf(taskOf(1)));
+    else stages.refuse();
+    pipeline.cancel(idOf(taskOf(2)));
+    await waiting;
+    let ready = false;
+    const becomesReady = pipeline.ready().then(() => (ready = true));
+    await settle();
+    expect(ready).toBe(false);
+    stages.gate('compute', taskOf(1)).open();
+    await becomesReady;
+    expect(pipeline.computing).toBeUndefined();
+  });
+
+  it('says that the compute thread hangs when it does not let go of a withdrawn task in time', async () => {
+    const { pipeline } = await hanging(20);
+    const started = performance.now();
+    pipeline.cancel(idOf(taskOf(1)));
+    await expect(pipeline.hung).rejects.toThrow(ComputeHangs);
+    await expect(pipeline.hung).rejects.toThrow(
+      /^The compute thread hangs: .*step 1.* for 0.02 s since nobody wants it/,
+    );
+    expect(performance.now() - started).toBeGreaterThanOrEqual(19);
+  });
+
+  it('does not call it hanging when it lets go in time, or when the task is wanted', async () => {
+    const { stages, pipeline } = await hanging(20);
+    let hung = false;
+    pipeline.hung.catch(() => (hung = true));
+    pipeline.cancel(idOf(taskOf(1)));
+    stages.gate('compute', taskOf(1)).open();
+    stages.gate('prepare', taskOf(2)).open();
+    await pipeline.run(taskOf(2));
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(pipeline.computing).toEqual(taskOf(2));
+    expect(hung).toBe(false);
+  });
+
+  it('keeps nobody waiting once it takes nothing any more', async () => {
+    const { pipeline } = await hanging(10_000);
+    pipeline.cancel(idOf(taskOf(1)));
+    const ready = pipeline.ready();
+    pipeline.drain();
+    await ready;
+  });
+
+  it('bounds the tasks that wait for their answers', async () => {
+    const stages = new GatedStages();
+    const pipeline = new Pipeline(stages);
+    const tasks = Array.from({ length: 64 }, (_, step) => taskOf(step));
+    for (const task of tasks) {
+      await pipeline.ready();
+      stages.gate('prepare', task).open();
+      stages.gate('compute', task).open();
+      await pipeline.run(task);
+    }
+    let ready = false;
+    const becomesReady = pipeline.ready().then(() => (ready = true));
+    await settle();
+    expect([pipeline.size, ready]).toEqual([64, false]);
+    stages.gate('deliver', tasks[7]!).open();
+    await becomesReady;
+    expect(pipeline.size).toBe(63);
   });
 });

@@ -1,6 +1,7 @@
 // Where each task of this worker stands: at most one is being prepared and at most one computes; delivering goes on behind.
 // Refuses to know how any of that is done: no network, no TensorFlow, no queue.
-import { entryId, type TaskEntry, taskName } from '#proto/task-entry.js';
+import { entryId, type TaskEntry } from '#proto/task-entry.js';
+import { LetGoWatch } from './let-go.js';
 import { delay, messageOf, type ReleaseReason, TaskFailure, Withdrawn } from './withdrawal.js';
 
 export type Phase = 'preparing' | 'computing' | 'delivering';
@@ -37,13 +38,6 @@ interface Entry {
 
 /** Answers may take long, as where another worker has to prove a contribution; waiting for one costs little, but not nothing. */
 const tasksAtOnce = 64;
-/** The compute thread lets go of a task between two gradients; this long without means that it hangs. */
-const longestLetGoMs = 30_000;
-
-/** The compute thread does not let go of a task; only the end of the process helps. The message is for people. */
-export class ComputeHangs extends Error {
-  override readonly name = 'ComputeHangs';
-}
 
 export interface PipelineOptions {
   /** First wait after a task that failed before it computed, doubled by each further one up to 32 times. @default 100 ms */
@@ -55,11 +49,7 @@ export interface PipelineOptions {
 export class Pipeline<Prepared> {
   readonly #stages: Stages<Prepared>;
   readonly #failurePauseMs: number;
-  readonly #letGoMs: number;
-  /** Rejects with `ComputeHangs`; never resolves. */
-  readonly hung: Promise<never>;
-  #hang!: (error: ComputeHangs) => void;
-  #letGoTimer: NodeJS.Timeout | undefined;
+  readonly #letGo: LetGoWatch;
   readonly #entries = new Map<string, Entry>();
   readonly #idleWaiters: (() => void)[] = [];
   #waiters: (() => void)[] = [];
@@ -69,14 +59,17 @@ export class Pipeline<Prepared> {
   constructor(stages: Stages<Prepared>, options: PipelineOptions = {}) {
     this.#stages = stages;
     this.#failurePauseMs = options.failurePauseMs ?? 100;
-    this.#letGoMs = options.letGoMs ?? longestLetGoMs;
-    this.hung = new Promise((_, reject) => (this.#hang = reject));
-    this.hung.catch(() => undefined);
+    this.#letGo = new LetGoWatch(options.letGoMs);
   }
 
   /** The task that computes now. */
   get computing(): TaskEntry | undefined {
     return this.#inPhase('computing')?.task;
+  }
+
+  /** Rejects with `ComputeHangs` when the compute thread keeps a task that nobody wants; never resolves. */
+  get hung(): Promise<never> {
+    return this.#letGo.hung;
   }
 
   /** Tasks in any phase. */
@@ -150,13 +143,8 @@ export class Pipeline<Prepared> {
   }
 
   #onUnwanted(entry: Entry): void {
-    if (entry.unwanted) return;
     entry.unwanted = true;
-    if (entry.phase !== 'computing') return;
-    this.#letGoTimer = setTimeout(() => {
-      const held = `has not let go of ${taskName(entry.task.key)} for ${this.#letGoMs / 1000} s`;
-      this.#hang(new ComputeHangs(`The compute thread hangs: it ${held} since nobody wants it; this worker ends.`));
-    }, this.#letGoMs);
+    if (entry.phase === 'computing') this.#letGo.begin(entry.task);
   }
 
   #release(entry: Entry, reason: ReleaseReason, detail: string): void {
@@ -200,7 +188,7 @@ export class Pipeline<Prepared> {
     try {
       return await this.#stages.compute(entry.task, prepared, entry.abort.signal, onUnwanted);
     } finally {
-      clearTimeout(this.#letGoTimer);
+      this.#letGo.end();
     }
   }
 

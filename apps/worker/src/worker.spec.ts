@@ -14,6 +14,7 @@ import { Outcome, ReleaseReason } from '#proto/generated/lockstep/v1/pool.js';
 import type { TaskEntry } from '#proto/task-entry.js';
 import { samplesOf, toWireKey } from '#proto/task-entry.js';
 import { controlWords } from './compute-protocol.js';
+import { ComputeHangs } from './let-go.js';
 import type { OpenQueue, TaskSource } from './membership.js';
 import { FakeCoordinator, type FakeCoordinatorOptions } from './testing/fake-coordinator.js';
 import { InProcessCompute } from './testing/in-process-compute.js';
@@ -112,7 +113,7 @@ describe('PoolWorker', () => {
     await coordinator.start(port);
   }
 
-  function startWorker(address = coordinator.address): void {
+  function startWorker(address = coordinator.address, letGoMs?: number): void {
     worker = new PoolWorker({
       coordinator: address,
       access: { credentials: clientCredentials(), token: undefined },
@@ -127,6 +128,7 @@ describe('PoolWorker', () => {
       },
       compute,
       log: silent,
+      letGoMs,
     });
     running = worker.run();
   }
@@ -220,6 +222,90 @@ describe('PoolWorker', () => {
     expect(answer).toMatchObject({ workerId: 'w1', samples: 10, key: toWireKey(key) });
     expect(answer!.lossSum / 10).toBeGreaterThan(1);
     expect(answer!.computeSeconds).toBeGreaterThan(0);
+  });
+
+  const evaluation = (version: number): TaskEntry => {
+    const key = { jobId, lineage: 0, step: version, round: 0, task: 0, kind: 'evaluate' as const };
+    return { key, attempt: 1, version, epoch: 0, shards: [{ first: 0, samples: 4 }], miniBatchSamples: 4 };
+  };
+
+  const withProbe = {
+    specJson: JSON.stringify(spec),
+    layoutHash: layout.hash,
+    datasetLocation: '',
+    datasetHash: dataset.indexHash,
+    probeJson: JSON.stringify(trainTask(0, 0)),
+  };
+
+  it('shows itself before its first evaluation too, once for all tasks of the job', async () => {
+    await begin({ job: withProbe });
+    startWorker();
+    await joined();
+    coordinator.publish(jobId, 0, 0, state);
+    await tasks.deliver(evaluation(0));
+    await coordinator.until(() => coordinator.probes.length === 1);
+    expect(coordinator.evaluations).toEqual([]);
+    await coordinator.until(() => coordinator.evaluations.length === 1);
+    await tasks.deliver(trainTask(0, 0));
+    await coordinator.until(() => coordinator.pushes.length === 1);
+    expect(coordinator.probes).toHaveLength(1);
+  });
+
+  it('evaluates nothing where it is not admitted', async () => {
+    await begin({ job: withProbe });
+    coordinator.answerProbe = () => Outcome.NOT_ADMITTED;
+    startWorker();
+    await joined();
+    coordinator.publish(jobId, 0, 0, state);
+    await tasks.deliver(evaluation(0));
+    await coordinator.until(() => coordinator.releases.length === 1);
+    expect(coordinator.releases[0]).toMatchObject({ reason: ReleaseReason.FAILED, detail: 'a probe' });
+    expect(coordinator.evaluations).toEqual([]);
+  });
+
+  it('computes on while contributions that were sent wait for their answers', async () => {
+    await begin({ slices: 2 });
+    let answer!: () => void;
+    const proved = new Promise<void>((resolve) => (answer = resolve));
+    coordinator.answerPush = () => proved;
+    startWorker();
+    await joined();
+    coordinator.publish(jobId, 0, 0, state);
+    const twice = [trainTask(0, 0), trainTask(0, 1)];
+    for (const attempt of [1, 2, 3]) for (const task of twice) await tasks.deliver({ ...task, attempt });
+    await coordinator.until(() => coordinator.pushes.length === 12);
+    // Memory used again has not changed what was sent.
+    const gradients = (task: number, slice: number) =>
+      coordinator.pushes.filter((push) => push.header.key?.task === task && push.slice === slice);
+    for (const task of [0, 1]) {
+      for (const slice of [0, 1]) {
+        const [first, ...others] = gradients(task, slice);
+        for (const other of others) expect(other.gradient).toEqual(first!.gradient);
+      }
+    }
+    answer();
+  });
+
+  it('takes no entry while computing hangs in a task that was withdrawn, and is over after a while', async () => {
+    await begin();
+    let letGo!: () => void;
+    const hangs = new Promise<void>((resolve) => (letGo = resolve));
+    compute.before = () => hangs;
+    startWorker(coordinator.address, 200);
+    const end = running.catch((error: unknown) => error);
+    running = end;
+    await joined();
+    coordinator.publish(jobId, 0, 0, state);
+    await tasks.deliver(trainTask(0, 0));
+    let handled = false;
+    void tasks.deliver(trainTask(0, 1)).then(() => (handled = true));
+    await coordinator.until(() => coordinator.claims.length === 2);
+    for (const { key, attempt } of [trainTask(0, 0), trainTask(0, 1)]) {
+      coordinator.say({ $case: 'cancelTask', value: { key: toWireKey(key), attempt } });
+    }
+    expect(await end).toBeInstanceOf(ComputeHangs);
+    expect(handled).toBe(false);
+    letGo();
   });
 
   it('gives a waiting task back when told to yield', async () => {

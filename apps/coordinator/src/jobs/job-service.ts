@@ -8,9 +8,10 @@ import { totalStepsOf } from '#model/schedule.js';
 import { CheckpointFailedError } from '../checkpoints/checkpoint-store.js';
 import { LockstepError, NotFoundError, StateConflictError, UnavailableError } from '../errors.js';
 import { MetricsStore } from '../telemetry/metrics-store.js';
-import { audit } from '../training/audit.js';
-import { LedgerDamagedError, readLedger } from '../training/ledger.js';
-import { planStep, tasksPerStep } from '../training/step-plan.js';
+import { auditOnThread } from '../training/audit-file.js';
+import { LedgerDamagedError } from '../training/ledger.js';
+import { streamLedger } from '../training/ledger-reader.js';
+import { tasksPerStep } from '../training/step-plan.js';
 import { messageOf, TrainingFailedError, TrainingPausedError } from '../training/training-job.js';
 import { coordinatorProblem } from './admission.js';
 import { checkpointFilePath, listCheckpointViews } from './checkpoint-views.js';
@@ -214,19 +215,16 @@ export class JobService implements JobsPort {
 
   async *ledger(id: string, from = 0, to = Number.POSITIVE_INFINITY): AsyncIterable<object> {
     this.#job(id);
-    for (const record of readLedger(this.#options.services.store.ledgerOf(id)).records) {
+    for await (const record of streamLedger(this.#options.services.store.ledgerOf(id))) {
       if (record.kind !== 'step' || (record.step >= from && record.step <= to)) yield record;
     }
   }
 
   async audit(id: string): Promise<AuditReport> {
-    const { record } = this.#job(id);
-    const version = this.#view(this.#job(id)).step;
-    const { records, problems } = readLedger(this.#options.services.store.ledgerOf(id));
-    const { trainCount } = record;
-    const expected = (step: number, excluded?: readonly number[]) =>
-      planStep(record.spec.training, trainCount, step, excluded);
-    return audit(records, version, expected, problems);
+    const job = this.#job(id);
+    const { spec, trainCount } = job.record;
+    const path = this.#options.services.store.ledgerOf(id);
+    return auditOnThread({ path, version: this.#view(job).step, training: spec.training, trainCount });
   }
 
   async checkpoints(id: string): Promise<CheckpointView[]> {

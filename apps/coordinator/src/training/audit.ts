@@ -18,11 +18,74 @@ interface EpochCount {
   missing: number;
 }
 
+/** Kept of a step that is more than one record of exactly its mini-batch; of most steps nothing is. */
+interface Oddities {
+  readonly problems: string[];
+  /** Samples [from, to) of the mini-batch that a record took, one pair a record. */
+  readonly taken: (readonly [from: number, to: number])[];
+  /** Samples that do not belong to the mini-batch. */
+  outside: number;
+  excluded: number;
+}
+
+/** What the records say of each step below `version`, in a few bytes a step: the records themselves may be too many. */
+class Tally {
+  /** Records of a step that count, and what the step was to consume. */
+  readonly #times: Uint32Array;
+  readonly #epochs: Uint32Array;
+  readonly #samples: Uint32Array;
+  readonly #odd = new Map<number, Oddities>();
+
+  constructor(version: number) {
+    this.#times = new Uint32Array(version);
+    this.#epochs = new Uint32Array(version);
+    this.#samples = new Uint32Array(version);
+  }
+
+  add(record: StepRecord, want: ExpectedStep): void {
+    const { step } = record;
+    const before = this.#times[step]!;
+    this.#times[step] = before + 1;
+    this.#epochs[step] = want.epoch;
+    this.#samples[step] = want.samples;
+    const problems = problemsOf(record, want);
+    const [from, to] = overlap(record, want);
+    const whole = to - from === want.samples && record.samples === want.samples;
+    if (before === 0 && whole && problems.length === 0 && record.excluded.length === 0) return;
+    const first: Oddities = { problems: [], taken: before === 0 ? [] : [[0, want.samples]], outside: 0, excluded: 0 };
+    const odd = this.#odd.get(step) ?? first;
+    this.#odd.set(step, odd);
+    odd.problems.push(...problems);
+    odd.taken.push([from, to]);
+    odd.outside += record.samples - (to - from);
+    odd.excluded += record.excluded.length;
+  }
+
+  /** Forgets the records of all steps from `version` on. */
+  takeBack(version: number): void {
+    this.#times.fill(0, version);
+    for (const step of this.#odd.keys()) if (step >= version) this.#odd.delete(step);
+  }
+
+  times(step: number): number {
+    return this.#times[step]!;
+  }
+
+  /** Of a step that has a record. */
+  wanted(step: number): Pick<ExpectedStep, 'epoch' | 'samples'> {
+    return { epoch: this.#epochs[step]!, samples: this.#samples[step]! };
+  }
+
+  odd(step: number): Oddities | undefined {
+    return this.#odd.get(step);
+  }
+}
+
 /**
- * @param records all records in file order
+ * @param records all records in file order; gone through once and not kept
  * @param version the version that the job has reached
  * @param expected what step s must consume; the hash is over the samples that are left without some shards
- * @param problems what reading the file has already found
+ * @param problems what reading the file finds; asked for once all records are read
  */
 export function audit(
   records: Iterable<LedgerRecord>,
@@ -30,44 +93,28 @@ export function audit(
   expected: (step: number, excludedShards?: readonly number[]) => ExpectedStep,
   problems: readonly string[] = [],
 ): AuditReport {
-  const found = [...problems];
-  const byStep = new Map<number, StepRecord[]>();
+  const tally = new Tally(version);
   for (const record of records) {
-    if (record.kind === 'rollback') {
-      for (const step of [...byStep.keys()]) if (step >= record.toVersion) byStep.delete(step);
-      continue;
-    }
-    const known = byStep.get(record.step);
-    if (known === undefined) byStep.set(record.step, [record]);
-    else known.push(record);
+    if (record.kind === 'rollback') tally.takeBack(record.toVersion);
+    else if (record.step < version) tally.add(record, expected(record.step, record.excludedShards));
   }
 
+  const found = [...problems];
   const epochs = new Map<number, EpochCount>();
   let excluded = 0;
   for (let step = 0; step < version; step += 1) {
-    const want = expected(step);
+    const times = tally.times(step);
+    const want = times === 0 ? expected(step) : tally.wanted(step);
     const count = epochs.get(want.epoch) ?? { expected: 0, committed: 0, duplicated: 0, missing: 0 };
     epochs.set(want.epoch, count);
     count.expected += want.samples;
-    const committedAt = new Uint32Array(want.samples);
-    for (const record of byStep.get(step) ?? []) {
-      found.push(...problemsOf(record, expected(step, record.excludedShards)));
-      excluded += record.excluded.length;
-      const offset = record.epoch === want.epoch ? record.first - want.first : Number.NaN;
-      for (let i = 0; i < record.samples; i += 1) {
-        const position = offset + i;
-        if (position >= 0 && position < want.samples) committedAt[position]! += 1;
-        else count.duplicated += 1;
-      }
+    const odd = tally.odd(step);
+    if (odd === undefined) count[times === 0 ? 'missing' : 'committed'] += want.samples;
+    else {
+      found.push(...odd.problems);
+      excluded += odd.excluded;
+      countSamples(count, want.samples, odd);
     }
-    for (const times of committedAt) {
-      if (times === 0) count.missing += 1;
-      else {
-        count.committed += 1;
-        count.duplicated += times - 1;
-      }
-    }
-    const times = byStep.get(step)?.length ?? 0;
     if (times === 0) found.push(`Step ${step} has no record.`);
     if (times > 1) found.push(`Step ${step} was committed ${times} times.`);
   }
@@ -86,6 +133,27 @@ export function audit(
     epochs: [...epochs].map(([epoch, count]) => ({ epoch, ...count })),
     problems: found,
   };
+}
+
+/** Which of the samples of its mini-batch, [from, to), a record took. */
+function overlap(record: StepRecord, want: ExpectedStep): readonly [from: number, to: number] {
+  if (record.epoch !== want.epoch) return [0, 0];
+  const first = record.first - want.first;
+  const from = Math.min(Math.max(first, 0), want.samples);
+  return [from, Math.max(from, Math.min(first + record.samples, want.samples))];
+}
+
+function countSamples(count: EpochCount, samples: number, odd: Oddities): void {
+  const committed = new Uint32Array(samples);
+  for (const [from, to] of odd.taken) for (let sample = from; sample < to; sample += 1) committed[sample]! += 1;
+  count.duplicated += odd.outside;
+  for (const times of committed) {
+    if (times === 0) count.missing += 1;
+    else {
+      count.committed += 1;
+      count.duplicated += times - 1;
+    }
+  }
 }
 
 function problemsOf(record: StepRecord, want: ExpectedStep): string[] {

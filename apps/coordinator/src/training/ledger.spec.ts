@@ -1,9 +1,11 @@
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Ledger, LedgerDamagedError, readLedger } from './ledger.js';
 import { differencesOnReplay, type StepRecord } from './ledger-format.js';
+import { stepRecord } from './testing/step-record.js';
 
 let folder: string;
 let path: string;
@@ -12,29 +14,6 @@ beforeEach(() => {
   path = join(folder, 'ledger.txt');
 });
 afterEach(() => rmSync(folder, { recursive: true }));
-
-export function stepRecord(step: number, change: Partial<StepRecord> = {}): StepRecord {
-  return {
-    kind: 'step',
-    step,
-    version: step + 1,
-    lineage: 1,
-    round: 0,
-    epoch: 0,
-    first: 4 * step,
-    samples: 4,
-    sampleIdsSha256: 'ab'.repeat(32),
-    excluded: [],
-    excludedShards: [],
-    tasks: [{ task: 0, samples: 4, worker: 'w', attempt: 1, seconds: 0.5, checksum: 7, provedBy: null }],
-    refused: [],
-    loss: 2.25,
-    learningRate: 0.1,
-    parametersChecksum: 99 + step,
-    committedAt: '2026-01-01T00:00:00.000Z',
-    ...change,
-  };
-}
 
 function filled(steps: number): Ledger {
   const ledger = Ledger.open(path);
@@ -89,6 +68,18 @@ describe('Ledger', () => {
     expect(readLedger(path).records).toHaveLength(2);
   });
 
+  it('takes a length that somebody changed for damage, not for a torn tail: nothing is cut off', () => {
+    filled(3).close();
+    const whole = readFileSync(path);
+    for (const digit of [1, 5, 7]) {
+      const changed = Buffer.from(whole);
+      changed[changed.indexOf(0x0a) + 1 + digit] = 'f'.charCodeAt(0);
+      writeFileSync(path, changed);
+      expect(() => Ledger.open(path)).toThrow('Line 2 of the ledger has a wrong length.');
+      expect(readFileSync(path)).toEqual(changed);
+    }
+  });
+
   it('forgets steps on a rollback', () => {
     const ledger = filled(3);
     ledger.append({ kind: 'rollback', toVersion: 1, reason: 'test', committedAt: '2026-01-01T00:00:00.000Z' });
@@ -97,6 +88,57 @@ describe('Ledger', () => {
     ledger.append(stepRecord(1, { lineage: 2 }));
     expect(ledger.recordOf(1)?.lineage).toBe(2);
     ledger.close();
+  });
+
+  it('still knows the last step when it has let go of all records', () => {
+    const ledger = filled(3);
+    ledger.forgetBefore(3);
+    expect([ledger.recordOf(2), ledger.lastStep()]).toEqual([undefined, 2]);
+    ledger.append({ kind: 'rollback', toVersion: 2, reason: 'test', committedAt: '2026-01-01T00:00:00.000Z' });
+    expect(ledger.lastStep()).toBe(1);
+    ledger.close();
+  });
+
+  it('says so when a record has changed since it was read', () => {
+    const ledger = filled(3);
+    const text = readFileSync(path, 'utf8');
+    writeFileSync(path, text.replace('"step":1', '"step":7'));
+    expect(ledger.recordOf(2)).toEqual(stepRecord(2));
+    expect(() => ledger.recordOf(1)).toThrow(LedgerDamagedError);
+    truncateSync(path, text.length - 5);
+    expect(() => ledger.recordOf(2)).toThrow('The record of step 2 has changed since it was read.');
+    ledger.close();
+  });
+
+  it('knows what a list of all records would know, whatever was appended, taken back and opened again', () => {
+    const act = fc.oneof(
+      { weight: 6, arbitrary: fc.constant('append' as const) },
+      { weight: 1, arbitrary: fc.constant('open' as const) },
+      { weight: 1, arbitrary: fc.record({ backBy: fc.nat(4) }) },
+    );
+    fc.assert(
+      fc.property(fc.array(act, { maxLength: 30 }), (acts) => {
+        writeFileSync(path, '');
+        let ledger = Ledger.open(path);
+        const known: StepRecord[] = [];
+        acts.forEach((what, index) => {
+          if (what === 'append') {
+            known.push(stepRecord(known.length, { lineage: index }));
+            ledger.append(known.at(-1)!);
+          } else if (what === 'open') {
+            ledger.close();
+            ledger = Ledger.open(path);
+          } else {
+            known.length = Math.max(0, known.length - what.backBy);
+            ledger.append({ kind: 'rollback', toVersion: known.length, reason: '', committedAt: '' });
+          }
+          expect(ledger.lastStep()).toBe(known.length - 1);
+          expect([...known.keys(), known.length].map((step) => ledger.recordOf(step))).toEqual([...known, undefined]);
+        });
+        ledger.close();
+      }),
+      { numRuns: 50 },
+    );
   });
 });
 

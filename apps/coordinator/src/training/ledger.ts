@@ -1,24 +1,9 @@
-// A job's ledger file: appended to, never rewritten. Owns the file handle and the chain of hashes.
-// Refuses to know what a step is; the trainer says what to append, `audit.ts` what it proves.
-import {
-  closeSync,
-  createReadStream,
-  existsSync,
-  fsync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  writeSync,
-} from 'node:fs';
-import { createInterface } from 'node:readline';
-import {
-  decodeLedgerLine,
-  encodeLedgerLine,
-  ledgerGenesis,
-  type LedgerRecord,
-  type StepRecord,
-} from './ledger-format.js';
+// A job's ledger file: appended to, never rewritten. Owns the file handle and the chain of hashes; keeps where each
+// step's record lies, not what it says. Refuses to know what a step is; the trainer says what to append, `audit.ts` what
+// it proves.
+import { closeSync, fsync, fsyncSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { encodeLedgerLine, type LedgerRecord, type StepRecord } from './ledger-format.js';
+import { type LedgerEntry, LedgerReader, readEntry, streamLedger } from './ledger-reader.js';
 
 /** The ledger's file contradicts itself; names the file and the line. */
 export class LedgerDamagedError extends Error {
@@ -36,27 +21,12 @@ export interface LedgerContents {
   readonly hash: string;
 }
 
-/** Reads a whole ledger, noting every line that is damaged or out of the chain; a torn tail is not a problem. */
+/** Reads a whole ledger into memory, so a short one; a torn tail is not a problem. Long ones are for `LedgerReader`. */
 export function readLedger(path: string): LedgerContents {
-  const bytes = existsSync(path) ? readFileSync(path) : Buffer.alloc(0);
-  const records: LedgerRecord[] = [];
-  const problems: string[] = [];
-  let offset = 0;
-  let hash = ledgerGenesis;
-  let line = 0;
-  while (offset < bytes.length) {
-    line += 1;
-    const decoded = decodeLedgerLine(bytes, offset, hash);
-    if (decoded.kind === 'torn') break;
-    if (decoded.kind === 'damaged') {
-      problems.push(`Line ${line} of the ledger ${decoded.problem}.`);
-      break;
-    }
-    records.push(decoded.record);
-    hash = decoded.hash;
-    offset = decoded.end;
-  }
-  return { records, problems, goodBytes: offset, hash };
+  const reader = new LedgerReader(path, 'fields');
+  const records = [...reader.records()];
+  const { problems, goodBytes, hash } = reader;
+  return { records, problems, goodBytes, hash };
 }
 
 export class Ledger {
@@ -64,18 +34,27 @@ export class Ledger {
   readonly #file: number;
   #hash: string;
   #bytes: number;
-  /** Newest record of each step, by step; what a re-run is compared with. */
-  readonly #steps = new Map<number, StepRecord>();
+  /** Bytes [offset, end) of the newest record of each step, by step; what a re-run is compared with. */
+  readonly #places = new Map<number, Pick<LedgerEntry, 'offset' | 'end'>>();
+  #lastStep = -1;
+  /** Steps before this one may have a record whose place was let go. */
+  #forgottenBefore = 0;
   #syncTimer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  private constructor(path: string, contents: LedgerContents) {
+  private constructor(path: string) {
     this.#path = path;
-    this.#hash = contents.hash;
-    this.#bytes = contents.goodBytes;
-    for (const record of contents.records) this.#note(record);
-    this.#file = openSync(path, 'a');
-    ftruncateSync(this.#file, contents.goodBytes);
+    const reader = new LedgerReader(path, 'outline');
+    for (const { record, offset, end } of reader.entries()) this.#note(record, offset, end);
+    if (reader.problems.length > 0) {
+      throw new LedgerDamagedError(
+        `${path}: ${reader.problems.join(' ')} Restore the file from a copy, or start the job anew.`,
+      );
+    }
+    this.#hash = reader.hash;
+    this.#bytes = reader.goodBytes;
+    this.#file = openSync(path, 'a+');
+    ftruncateSync(this.#file, this.#bytes);
   }
 
   /**
@@ -83,27 +62,32 @@ export class Ledger {
    * @throws LedgerDamagedError where a complete line is damaged or out of the chain.
    */
   static open(path: string): Ledger {
-    const contents = readLedger(path);
-    if (contents.problems.length > 0) {
-      throw new LedgerDamagedError(
-        `${path}: ${contents.problems.join(' ')} Restore the file from a copy, or start the job anew.`,
-      );
-    }
-    return new Ledger(path, contents);
+    return new Ledger(path);
   }
 
+  /**
+   * The newest record of a step that counts, read back from the file.
+   * @throws LedgerDamagedError where the file has changed under us
+   */
   recordOf(step: number): StepRecord | undefined {
-    return this.#steps.get(step);
+    const place = this.#places.get(step);
+    if (place === undefined) return undefined;
+    const record = readEntry(this.#file, place.offset, place.end);
+    if (record?.kind === 'step' && record.step === step) return record;
+    throw new LedgerDamagedError(
+      `${this.#path}: The record of step ${step} has changed since it was read. Restore the file from a copy, or start the job anew.`,
+    );
   }
 
   /** The newest step that has a record that counts; -1 without one. */
   lastStep(): number {
-    return Math.max(-1, ...this.#steps.keys());
+    return this.#lastStep;
   }
 
   /** Lets go of the records of earlier steps: no restart can re-run them any more. The file keeps them. */
   forgetBefore(step: number): void {
-    for (const known of [...this.#steps.keys()]) if (known < step) this.#steps.delete(known);
+    for (const known of this.#places.keys()) if (known < step) this.#places.delete(known);
+    this.#forgottenBefore = Math.max(this.#forgottenBefore, step);
   }
 
   /** Appends; on failure (such as a full disk) the file is cut back to what it was and the error is thrown. */
@@ -116,9 +100,10 @@ export class Ledger {
       ftruncateSync(this.#file, this.#bytes);
       throw error;
     }
+    const offset = this.#bytes;
     this.#hash = hash;
     this.#bytes += line.length;
-    this.#note(record);
+    this.#note(record, offset, this.#bytes);
     this.#syncTimer ??= setTimeout(() => {
       this.#syncTimer = undefined;
       // A failing fsync shows itself again, and is reported, at the next checkpoint's.
@@ -132,12 +117,8 @@ export class Ledger {
   }
 
   /** Records in file order, read from the file. */
-  async *read(): AsyncGenerator<LedgerRecord> {
-    const lines = createInterface({ input: createReadStream(this.#path, { end: Math.max(0, this.#bytes - 1) }) });
-    for await (const line of lines) {
-      const json = line.slice(18 + 65);
-      if (json !== '') yield JSON.parse(json) as LedgerRecord;
-    }
+  read(): AsyncGenerator<LedgerRecord, void> {
+    return streamLedger(this.#path);
   }
 
   close(): void {
@@ -148,8 +129,18 @@ export class Ledger {
     closeSync(this.#file);
   }
 
-  #note(record: LedgerRecord): void {
-    if (record.kind === 'step') this.#steps.set(record.step, record);
-    else for (const step of [...this.#steps.keys()]) if (step >= record.toVersion) this.#steps.delete(step);
+  #note(record: LedgerRecord, offset: number, end: number): void {
+    if (record.kind === 'step') {
+      this.#places.set(record.step, { offset, end });
+      this.#lastStep = Math.max(this.#lastStep, record.step);
+    } else this.#takeBack(record.toVersion);
+  }
+
+  /** Steps from `toVersion` on have no record that counts any more. */
+  #takeBack(toVersion: number): void {
+    const counts = (step: number): boolean =>
+      step < toVersion && (step < this.#forgottenBefore || this.#places.has(step));
+    for (; this.#lastStep >= 0 && !counts(this.#lastStep); this.#lastStep -= 1) this.#places.delete(this.#lastStep);
+    this.#forgottenBefore = Math.min(this.#forgottenBefore, toVersion);
   }
 }

@@ -21,7 +21,7 @@ export interface TaskClaim {
 }
 
 /** Answer to a claim: only `go` is leave to work. */
-export type ClaimDecision = 'go' | 'already-accepted' | 'in-good-hands' | 'unknown-task';
+export type ClaimDecision = 'go' | 'already-accepted' | 'in-good-hands' | 'needed-elsewhere' | 'unknown-task';
 
 interface Task {
   state: TaskState;
@@ -127,7 +127,7 @@ export class StepTasks {
     if (entry.excluded.has(worker)) {
       // The entry is used up: it has to be queued again, for somebody else.
       this.lost(task, attempt);
-      return 'in-good-hands';
+      return 'needed-elsewhere';
     }
     if (entry.claims.some((claim) => claim.worker === worker)) return 'in-good-hands';
     if (entry.state === 'claimed' && !entry.speculative.delete(attempt)) return 'in-good-hands';

@@ -11,6 +11,8 @@ const lostAfterMs = 1000;
 /** A task that computes without progress is given to another after this many median task times, at least. */
 const leaseFactor = 10;
 const leaseAtLeastMs = 10_000;
+/** A task that another worker has to compute, but this one took, is queued again after this, milliseconds. */
+const elsewhereAfterMs = 100;
 /** An idle worker gets a second copy of a task held for this many median task times. */
 const speculateFactor = 2;
 const speculateAtLeastMs = 1000;
@@ -46,6 +48,7 @@ export class TaskBoard {
   /** Entries that the last pass saw with a worker, unclaimed. */
   #activeUnclaimed = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
+  #elsewhereTimer: NodeJS.Timeout | undefined;
   #passing = false;
   #queueProblem: string | undefined;
 
@@ -61,6 +64,7 @@ export class TaskBoard {
   /** Makes no further pass, and leaves everything as it is. */
   halt(): void {
     clearInterval(this.#timer);
+    clearTimeout(this.#elsewhereTimer);
   }
 
   stop(): void {
@@ -108,6 +112,13 @@ export class TaskBoard {
       return false;
     }
     const decision = this.find(key)?.claim(key.task, attempt, worker.id, this.#now());
+    if (decision === 'needed-elsewhere') {
+      // Not at once: a worker that waits for work would take it again before another comes to it.
+      this.#elsewhereTimer ??= setTimeout(() => {
+        this.#elsewhereTimer = undefined;
+        this.#reopened();
+      }, elsewhereAfterMs).unref();
+    }
     return decision === 'go';
   }
 

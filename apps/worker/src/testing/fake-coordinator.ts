@@ -23,6 +23,7 @@ import {
   type RegisterRequest,
   type Release,
   type ReportEvaluationRequest,
+  type ReportProbeRequest,
   type SessionRequest,
   type SessionResponse,
 } from '#proto/generated/lockstep/v1/pool.js';
@@ -69,6 +70,8 @@ export class FakeCoordinator {
   readonly releases: Release[] = [];
   readonly heartbeats: Heartbeat[] = [];
   readonly evaluations: ReportEvaluationRequest[] = [];
+  readonly probes: ReportProbeRequest[] = [];
+  /** Contributions that arrived whole, answered or not. */
   readonly pushes: ReceivedPush[] = [];
   pulls = 0;
   sessions: Session[] = [];
@@ -76,6 +79,10 @@ export class FakeCoordinator {
   answerClaim: (claim: Claim) => boolean = () => true;
   /** An outcome given at a push's header, before its blocks; undefined takes the push. */
   refuse: (header: PushHeader) => PushGradientResponse | undefined = () => undefined;
+  /** What a probe is answered. */
+  answerProbe: () => Outcome = () => Outcome.ACCEPTED;
+  /** Until when a whole contribution waits for its answer. */
+  answerPush: () => Promise<void> = () => Promise.resolve();
   /** A status to fail a pull with. */
   failPull: () => status | undefined = () => undefined;
   readonly #options: FakeCoordinatorOptions;
@@ -92,6 +99,10 @@ export class FakeCoordinator {
     return `127.0.0.1:${this.#ports[0]}`;
   }
 
+  get sliceAddresses(): string[] {
+    return this.#ports.slice(1).map((port) => `127.0.0.1:${port}`);
+  }
+
   async start(port = 0): Promise<void> {
     const pool = new Server(serverOptions());
     pool.addService(PoolService, {
@@ -102,7 +113,7 @@ export class FakeCoordinator {
           classId: 'class',
           queueName: this.#options.queueName ?? 'tasks',
           queuePrefix: 'fake',
-          reducerAddresses: this.#ports.slice(1).map((slicePort) => `127.0.0.1:${slicePort}`),
+          reducerAddresses: this.sliceAddresses,
           heartbeatIntervalMs: this.#options.heartbeatIntervalMs ?? 50,
         });
       },
@@ -111,6 +122,10 @@ export class FakeCoordinator {
       reportEvaluation: (call: { request: ReportEvaluationRequest }, done: (error: null, answer: object) => void) => {
         this.#note(this.evaluations, call.request);
         done(null, { outcome: Outcome.ACCEPTED, detail: '' });
+      },
+      reportProbe: (call: { request: ReportProbeRequest }, done: (error: null, answer: object) => void) => {
+        this.#note(this.probes, call.request);
+        done(null, { outcome: this.answerProbe(), detail: 'a probe' });
       },
     });
     this.#ports = [await bind(pool, port)];
@@ -218,6 +233,7 @@ export class FakeCoordinator {
           return { outcome: Outcome.INCOMPLETE, detail: '' };
         }
         this.#note(this.pushes, { slice, header, totals: message.value.totals!, gradient, statistics });
+        await this.answerPush();
         return { outcome: Outcome.ACCEPTED, detail: '' };
       }
     }
