@@ -13,8 +13,8 @@ const fileLimit = 100_000;
 export interface SmallDisk {
   readonly system: TestSystem;
   /** Nothing more can be written from now on (with a limit: nothing large). */
-  fill(): void;
-  makeRoom(): void;
+  readonly fill: () => void;
+  readonly makeRoom: () => void;
 }
 
 /** A system with one worker whose data lie on a disk that can be filled. */

@@ -77,9 +77,9 @@ export const workerCells: readonly Cell[] = [
       const { workers } = ground.system;
       const victim = workers[1]!;
       const done = ground.untilStep(12);
-      let over = false;
-      void done.finally(() => (over = true));
-      while (!over) {
+      const until = { over: false };
+      void done.finally(() => (until.over = true));
+      while (!until.over) {
         victim.kill('SIGSTOP');
         await Promise.race([sleep(270), done]);
         victim.kill('SIGCONT');

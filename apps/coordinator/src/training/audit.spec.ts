@@ -43,6 +43,33 @@ function steps(count: number): LedgerRecord[] {
   return Array.from({ length: count }, (_, step) => record(step));
 }
 
+/** The same figures with a list of all records and a count of each sample. */
+function countedSingly(records: readonly LedgerRecord[], version: number) {
+  let counting: StepRecord[] = [];
+  for (const one of records) {
+    if (one.kind === 'step') counting.push(one);
+    else counting = counting.filter(({ step }) => step < one.toVersion);
+  }
+  const figures = { committed: 0, duplicated: 0, missing: 0 };
+  for (let step = 0; step < version; step += 1) {
+    const want = expected(step);
+    const times = new Map<number, number>();
+    for (let i = 0; i < want.samples; i += 1) times.set(want.first + i, 0);
+    for (const { epoch, first, samples } of counting.filter((one) => one.step === step)) {
+      for (let position = first; position < first + samples; position += 1) {
+        const known = epoch === want.epoch ? times.get(position) : undefined;
+        if (known === undefined) figures.duplicated += 1;
+        else times.set(position, known + 1);
+      }
+    }
+    for (const count of times.values()) {
+      figures[count === 0 ? 'missing' : 'committed'] += 1;
+      figures.duplicated += Math.max(0, count - 1);
+    }
+  }
+  return figures;
+}
+
 describe('audit', () => {
   it('is clean when every step consumed its mini-batch, over short last mini-batches and epochs', () => {
     const report = audit(steps(7), 7, expected);
@@ -83,6 +110,42 @@ describe('audit', () => {
     const rollback: LedgerRecord = { kind: 'rollback', toVersion: 1, reason: '', committedAt: '' };
     expect(audit([...steps(3), rollback, record(1)], 2, expected).clean).toBe(true);
     expect(audit(steps(5), 3, expected).clean).toBe(true);
+  });
+
+  it('goes through the records once, and asks for the problems of reading when it is through', () => {
+    const problems: string[] = [];
+    function* reading(): Generator<LedgerRecord> {
+      yield* steps(2);
+      problems.push('Line 3 is damaged.');
+    }
+    expect(audit(reading(), 3, expected, problems).problems).toEqual(['Line 3 is damaged.', 'Step 2 has no record.']);
+  });
+
+  it('counts what is excluded, and asks what a step without those shards must consume', () => {
+    const plan = expected(1, [0]);
+    const tasks = record(1)
+      .tasks.slice(1)
+      .map((task) => ({ ...task, task: 0 }));
+    const without = { ...record(1), excluded: [1, 2, 3, 4], excludedShards: [0], tasks };
+    const report = audit(steps(3).with(1, { ...without, sampleIdsSha256: plan.sampleIdsSha256 }), 3, expected);
+    expect(report).toMatchObject({ clean: true, excluded: 4, committed: 21, missing: 0 });
+    expect(audit(steps(3).with(1, without), 3, expected).problems).toHaveLength(1);
+  });
+
+  it('counts sample by sample what any records took, of any mini-batches', () => {
+    const change = fc.record({ step: fc.nat(7), epoch: fc.nat(2), first: fc.nat(24), samples: fc.nat(30) });
+    const act = fc.oneof(change, fc.record({ toVersion: fc.nat(7) }), fc.constant('as it should be' as const));
+    fc.assert(
+      fc.property(fc.array(act, { maxLength: 15 }), fc.nat(7), (acts, version) => {
+        const records = acts.map((what, index): LedgerRecord => {
+          if (what === 'as it should be') return record(index % 7);
+          if ('toVersion' in what) return { kind: 'rollback', ...what, reason: '', committedAt: '' };
+          return { ...record(what.step), ...what };
+        });
+        const { committed, duplicated, missing } = audit(records, version, expected);
+        expect({ committed, duplicated, missing }).toEqual(countedSingly(records, version));
+      }),
+    );
   });
 
   it('is never clean when records are dropped, doubled or swapped for those of another step', () => {
