@@ -3,21 +3,18 @@
 import { join } from 'node:path';
 import { DatasetError } from '#model/datasets/dataset-error.js';
 import { type JobSpec, resolveJobSpec } from '#model/job-spec.js';
-import { layoutOf } from '#model/parameters.js';
-import { totalStepsOf } from '#model/schedule.js';
 import { CheckpointFailedError } from '../checkpoints/checkpoint-store.js';
 import { LockstepError, NotFoundError, StateConflictError, UnavailableError } from '../errors.js';
-import { MetricsStore } from '../telemetry/metrics-store.js';
 import { auditOnThread } from '../training/audit-file.js';
 import { LedgerDamagedError } from '../training/ledger.js';
-import { streamLedger } from '../training/ledger-reader.js';
-import { tasksPerStep } from '../training/step-plan.js';
 import { messageOf, TrainingFailedError, TrainingPausedError } from '../training/training-job.js';
 import { coordinatorProblem } from './admission.js';
+import { recordsBetween, storedMetrics } from './job-files.js';
 import { checkpointFilePath, listCheckpointViews } from './checkpoint-views.js';
 import { JobRun, type JobRunServices } from './job-run.js';
 import { reachedBy, viewOf } from './job-views.js';
 import { isEnded, mayAct, mayFollow, statesFor } from './job-states.js';
+import { newRecord } from './new-record.js';
 import type { JobRecord } from './job-store.js';
 import type { AuditReport, CheckpointView, JobAction, JobsPort, JobState, JobView, SeriesPoints } from './ports.js';
 
@@ -103,36 +100,7 @@ export class JobService implements JobsPort {
     const { datasets, store } = this.#options.services;
     datasets.check(spec);
     const trainCount = this.#options.trainCountOf(spec);
-    const record: JobRecord = {
-      id: store.newId(),
-      spec,
-      state: 'queued',
-      idempotencyKey: idempotencyKey ?? null,
-      lineage: 0,
-      classId: null,
-      numericsClass: null,
-      note: null,
-      probeChecksum: null,
-      rollback: false,
-      trainCount,
-      reason: null,
-      error: null,
-      createdAt: new Date().toISOString(),
-      startedAt: null,
-      endedAt: null,
-      reached: {
-        step: 0,
-        totalSteps: totalStepsOf(spec.training, trainCount),
-        epoch: 0,
-        loss: null,
-        top1: null,
-        test: null,
-        imagesPerSecond: null,
-        checkpoint: null,
-      },
-      usefulWorkers: tasksPerStep(spec.training, trainCount),
-      parameterCount: layoutOf(spec.model).parameterCount,
-    };
+    const record = newRecord(store.newId(), spec, trainCount, idempotencyKey);
     this.#save(record);
     const job: Job = { record, run: undefined, stopAs: undefined, ended: Promise.resolve() };
     this.#jobs.set(record.id, job);
@@ -204,20 +172,14 @@ export class JobService implements JobsPort {
     maxPoints: number,
   ): Promise<Record<string, SeriesPoints>> {
     const live = this.#job(id).run?.metrics;
-    if (live !== undefined) return live.read(series, maxPoints);
-    const store = MetricsStore.open(this.#options.services.store.metricsOf(id), { flushEveryMs: 0 });
-    try {
-      return store.read(series, maxPoints);
-    } finally {
-      store.close();
-    }
+    return (
+      live?.read(series, maxPoints) ?? storedMetrics(this.#options.services.store.metricsOf(id), series, maxPoints)
+    );
   }
 
-  async *ledger(id: string, from = 0, to = Number.POSITIVE_INFINITY): AsyncIterable<object> {
+  ledger(id: string, from = 0, to = Number.POSITIVE_INFINITY): AsyncIterable<object> {
     this.#job(id);
-    for await (const record of streamLedger(this.#options.services.store.ledgerOf(id))) {
-      if (record.kind !== 'step' || (record.step >= from && record.step <= to)) yield record;
-    }
+    return recordsBetween(this.#options.services.store.ledgerOf(id), from, to);
   }
 
   async audit(id: string): Promise<AuditReport> {

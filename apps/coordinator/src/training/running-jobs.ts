@@ -46,9 +46,11 @@ export class RunningJobs implements RegistryListener {
 
   /** True: the worker may work on the task. */
   claim(key: TaskKey, attempt: number, worker: PoolWorker): boolean {
+    const board = this.#jobs.get(key.jobId)?.trainer.board;
+    if (worker.state === 'active') return board?.claim(key, attempt, worker) ?? false;
     // Neither one that leaves nor one whose compute thread hangs.
-    if (worker.state !== 'active') return false;
-    return this.#jobs.get(key.jobId)?.trainer.board.claim(key, attempt, worker) ?? false;
+    board?.turnedAway(key, attempt);
+    return false;
   }
 
   release(key: TaskKey, worker: PoolWorker, failure: string | undefined): void {

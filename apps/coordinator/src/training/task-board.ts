@@ -11,7 +11,7 @@ const lostAfterMs = 1000;
 /** A task that computes without progress is given to another after this many median task times, at least. */
 const leaseFactor = 10;
 const leaseAtLeastMs = 10_000;
-/** A task that another worker has to compute, but this one took, is queued again after this, milliseconds. */
+/** A task that a worker took which may not have it is queued again after this, milliseconds. */
 const elsewhereAfterMs = 100;
 /** An idle worker gets a second copy of a task held for this many median task times. */
 const speculateFactor = 2;
@@ -112,14 +112,21 @@ export class TaskBoard {
       return false;
     }
     const decision = this.find(key)?.claim(key.task, attempt, worker.id, this.#now());
-    if (decision === 'needed-elsewhere') {
-      // Not at once: a worker that waits for work would take it again before another comes to it.
-      this.#elsewhereTimer ??= setTimeout(() => {
-        this.#elsewhereTimer = undefined;
-        this.#reopened();
-      }, elsewhereAfterMs).unref();
-    }
+    if (decision === 'needed-elsewhere') this.#queueElsewhere();
     return decision === 'go';
+  }
+
+  /** A worker that may take nothing more took an entry: it is used up, and queued again for others. */
+  turnedAway(key: TaskKey, attempt: number): void {
+    if (this.find(key)?.lost(key.task, attempt) === true) this.#queueElsewhere();
+  }
+
+  /** Not at once: a worker that waits for work would take it again before another comes to it. */
+  #queueElsewhere(): void {
+    this.#elsewhereTimer ??= setTimeout(() => {
+      this.#elsewhereTimer = undefined;
+      this.#reopened();
+    }, elsewhereAfterMs).unref();
   }
 
   /** A worker hands a task back, or lost it. */
