@@ -67,7 +67,8 @@ export function writeSafetensors(
   const header: Record<string, unknown> = Object.keys(metadata).length > 0 ? { [METADATA]: metadata } : {};
   let offset = 0;
   for (const { name, shape } of tensors) {
-    if (name === METADATA || Object.hasOwn(header, name)) throw new RangeError(`two tensors cannot both be called ${name}`);
+    if (name === METADATA || Object.hasOwn(header, name))
+      throw new RangeError(`two tensors cannot both be called ${name}`);
     const end = offset + 4 * elementsOf(shape);
     header[name] = { dtype: 'F32', shape, data_offsets: [offset, end] };
     offset = end;
