@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 // where LOCKSTEP_PARITY_PYTHON names a Python that has torch and torchvision, the comparison with PyTorch.
 const parity = process.env['LOCKSTEP_PARITY_PYTHON'] === undefined ? [] : ['test/parity/**/*.test.ts'];
 
+// Specs share the cores; systems are processes that need them for themselves, one file at a time, after the specs.
 export default defineConfig({
   resolve: { conditions: ['lockstep-source'] },
   ssr: { resolve: { conditions: ['lockstep-source'] } },
@@ -11,7 +12,14 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'unit', include: ['libs/**/*.spec.ts', 'apps/**/*.spec.ts'], pool: 'forks', testTimeout: 60_000 },
+        test: {
+          name: 'unit',
+          include: ['libs/**/*.spec.ts', 'apps/**/*.spec.ts'],
+          pool: 'forks',
+          testTimeout: 60_000,
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
       },
       {
         extends: true,
@@ -21,6 +29,7 @@ export default defineConfig({
           exclude: ['test/parity/**', 'test/long/**'],
           pool: 'forks',
           fileParallelism: false,
+          sequence: { groupOrder: 1 },
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

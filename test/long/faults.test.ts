@@ -3,10 +3,10 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { contributors, expectCleanAudit, hashesOf, type Hashes } from './support/outcomes.js';
-import { trainPlainly } from './support/plain-loop.js';
-import { syntheticSpec } from './support/specs.js';
-import { cliEntry, startSystem, type TestSystem } from './support/system.js';
+import { contributors, expectCleanAudit, hashesOf, type Hashes } from '../support/outcomes.js';
+import { trainPlainly } from '../support/plain-loop.js';
+import { syntheticSpec } from '../support/specs.js';
+import { cliEntry, startSystem, type TestSystem } from '../support/system.js';
 
 const steps = 60;
 /** Checkpoints in between, so that a restart has something to go on from and steps to run again. */
