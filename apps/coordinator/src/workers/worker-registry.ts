@@ -196,8 +196,12 @@ export class WorkerRegistry {
     for (const worker of this.connected()) worker.send?.({ $case: 'endJob', value: { jobId } });
   }
 
+  /** By name, so that a table keeps its order whoever joins again first. */
   list(): WorkerView[] {
-    return this.connected().map((worker) => this.view(worker));
+    const byName = this.connected().toSorted((one, other) =>
+      one.name.localeCompare(other.name, 'en', { numeric: true }),
+    );
+    return byName.map((worker) => this.view(worker));
   }
 
   view(worker: PoolWorker): WorkerView {
