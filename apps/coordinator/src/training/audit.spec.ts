@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { audit } from './audit.js';
 import type { LedgerRecord, StepRecord } from './ledger-format.js';
 import { planStep } from './step-plan.js';
+import { stepRecord } from './testing/step-record.js';
 
 const training = { batchSize: 8, shardSize: 4, shardsPerTask: 1, seed: 3 };
 const trainCount = 21;
@@ -10,33 +11,16 @@ const expected = (step: number, excluded?: readonly number[]) => planStep(traini
 
 function record(step: number): StepRecord {
   const { epoch, first, samples, sampleIdsSha256, tasks } = expected(step);
-  return {
-    kind: 'step',
-    step,
-    version: step + 1,
-    lineage: 1,
-    round: 0,
-    epoch,
-    first,
-    samples,
-    sampleIdsSha256,
-    excluded: [],
-    excludedShards: [],
-    tasks: tasks.map((task) => ({
-      task: task.task,
-      samples: task.samples,
-      worker: 'w',
-      attempt: 1,
-      seconds: 1,
-      checksum: 1,
-      provedBy: null,
-    })),
-    refused: [],
-    loss: 1,
-    learningRate: 0.1,
-    parametersChecksum: 1,
-    committedAt: '2026-01-01T00:00:00.000Z',
-  };
+  const consumed = tasks.map((task) => ({
+    task: task.task,
+    samples: task.samples,
+    worker: 'w',
+    attempt: 1,
+    seconds: 1,
+    checksum: 1,
+    provedBy: null,
+  }));
+  return stepRecord(step, { epoch, first, samples, sampleIdsSha256, tasks: consumed });
 }
 
 function steps(count: number): LedgerRecord[] {

@@ -46,7 +46,8 @@ export class NotFiniteTasks {
       );
     }
     const excluded = [...plan.excludedShards, ...shards].toSorted((a, b) => a - b);
-    const nothingLeft = planSamples(plan) === singlySamples(singly, found);
+    const lost = found.reduce((sum, { task }) => sum + singly.tasks[task]!.samples, 0);
+    const nothingLeft = plan.samplesLeft === lost;
     if (this.#job.spec.faults.onNotFinite === 'exclude' && !nothingLeft) return excluded;
     const { training } = this.#job.spec;
     const ids = shards.flatMap((shard) => idsOfShard(training, this.#job.dataset.trainCount, plan, shard));
@@ -60,14 +61,6 @@ export class NotFiniteTasks {
 
 const remedy =
   'Lower the learning rate, clip the gradient (optimizer.clipNorm), train in float32, or leave such samples out (faults.onNotFinite: "exclude").';
-
-function planSamples(plan: StepPlan): number {
-  return plan.samplesLeft;
-}
-
-function singlySamples(singly: StepPlan, found: readonly NotFiniteTask[]): number {
-  return found.reduce((sum, { task }) => sum + singly.tasks[task]!.samples, 0);
-}
 
 function listed(ids: readonly number[]): string {
   const named = ids.slice(0, namedIds).join(', ');
