@@ -15,7 +15,8 @@ export const wireCells: readonly Cell[] = [
       const push = await ground.pushes.hold('upload');
       const worker = await ground.worker(push.header.workerId);
       push.cut();
-      await ground.said(worker, /Reducer\.PushGradient with .* for train task .*task given back/);
+      // The broken connection tells it, or the other slice's refusal, which may be there before.
+      await ground.said(worker, /(PushGradient with .* for train task .*task given back|"outcome":"INCOMPLETE")/);
       await refusedOf(ground, push.header.workerId, /incomplete/);
     },
     longestStepSeconds: handOver + allowance,
