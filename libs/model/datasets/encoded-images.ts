@@ -1,0 +1,24 @@
+// Owns: what a collection of image files offers to whoever decodes them, however the files are stored.
+// Refuses to know: pixels, augmentation and the order of samples.
+
+export type Part = 'train' | 'test';
+
+/** Encoded images (JPEG, PNG, …), numbered from 0 in each part; a pure function of the index. */
+export interface EncodedImages {
+  readonly trainCount: number;
+  readonly testCount: number;
+  /** Names by class number. */
+  readonly classNames: readonly string[];
+  /** SHA-256 in hex of the index: which images there are, in which order, with which labels and contents or sizes. */
+  readonly indexHash: string;
+  /** Class number of a sample. */
+  labelOf(part: Part, id: number): number;
+  /** For messages: a path, or an archive and the entry in it. */
+  nameOf(part: Part, id: number): string;
+  /**
+   * The file's bytes. Safe to call many times at once.
+   * @throws DatasetError naming the file when it cannot be read
+   */
+  read(part: Part, id: number, signal?: AbortSignal): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
