@@ -113,6 +113,7 @@ export class RogueWorker {
       // Who holds something back does not listen.
       onCancel: (id) => (this.#late.length > 0 ? undefined : this.#pipeline.cancel(id)),
       onYield: (id) => this.#pipeline.yield(id),
+      onPushHeld: (id) => stages.pushHeld(id),
       onDrain: () => this.#queue.pause(),
       onEndJob: (jobId) => {
         this.#parameters.endJob(jobId);

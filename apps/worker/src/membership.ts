@@ -76,6 +76,7 @@ export class Membership {
       }),
       onCancel: (id) => this.#pipeline.cancel(id),
       onYield: (id) => this.#pipeline.yield(id),
+      onPushHeld: (id) => this.#stages.pushHeld(id),
       onDrain,
       onEndJob: (jobId) => {
         this.#parameters.endJob(jobId);

@@ -30,6 +30,8 @@ export interface SessionHandlers {
   /** `id` is that of the queue entry (task-entry.ts). */
   onCancel(id: string): void;
   onYield(id: string): void;
+  /** The coordinator has this task's gradient, and has not decided on it yet. */
+  onPushHeld(id: string): void;
   onDrain(): void;
   onEndJob(jobId: string): void;
 }
@@ -107,6 +109,8 @@ export class Session {
         return this.#about(message.value, (id) => this.#handlers.onCancel(id));
       case 'yieldTask':
         return this.#about(message.value, (id) => this.#handlers.onYield(id));
+      case 'pushHeld':
+        return this.#about(message.value, (id) => this.#handlers.onPushHeld(id));
       case 'drain':
         return this.#handlers.onDrain();
       case 'endJob':

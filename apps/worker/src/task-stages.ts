@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { blockElements } from '#proto/blocks.js';
 import { unaryCall } from '#proto/calls.js';
 import { Outcome, type ReportEvaluationResponse } from '#proto/generated/lockstep/v1/pool.js';
-import { type TaskEntry, taskName, toWireKey } from '#proto/task-entry.js';
+import { entryId, type TaskEntry, taskName, toWireKey } from '#proto/task-entry.js';
 import { WireError } from '#proto/wire-error.js';
 import type { Compute } from './compute-client.js';
 import type { ComputeJob, ComputeTotals } from './compute-protocol.js';
@@ -49,6 +49,8 @@ export class TaskStages implements Stages<PreparedTask> {
   readonly #probes: Probes;
   /** Seconds that the last task of a kind and job took the compute thread. */
   readonly #lastSeconds = new Map<string, number>();
+  /** Those that have no answer yet, by queue entry. */
+  readonly #pushes = new Map<string, GradientPush>();
   #computing: { readonly kind: string; readonly startedMs: number } | undefined;
 
   constructor(services: StageServices) {
@@ -72,7 +74,7 @@ export class TaskStages implements Stages<PreparedTask> {
     const failed = new AbortController();
     const both = AbortSignal.any([signal, failed.signal]);
     const [images, parameters] = await Promise.allSettled(
-      [prepareInput(task, job, this.#inputs, both), this.#services.parameters.acquire(request, both)].map((part) => {
+      [this.#input(task, job, both), this.#services.parameters.acquire(request, both)].map((part) => {
         part.catch((error: unknown) => failed.abort(error));
         return part;
       }) as [Promise<TaskInput>, Promise<ParameterLease>],
@@ -82,6 +84,25 @@ export class TaskStages implements Stages<PreparedTask> {
     }
     for (const part of [images, parameters]) if (part.status === 'fulfilled') part.value.release();
     throw signal.aborted ? signal.reason : failed.signal.reason;
+  }
+
+  /** Does not wait for a read that nobody wants any more: it may hang. Its memory stays lent until it ends. */
+  async #input(task: TaskEntry, job: JobContext, signal: AbortSignal): Promise<TaskInput> {
+    const input = prepareInput(task, job, this.#inputs, signal);
+    try {
+      return await unlessAborted(input, signal);
+    } catch (error) {
+      void input.then(
+        (late) => late.release(),
+        () => undefined, // told already, or of no interest any more
+      );
+      throw error;
+    }
+  }
+
+  /** The coordinator has this task's gradient, and has not decided on it yet. */
+  pushHeld(id: string): void {
+    this.#pushes.get(id)?.held();
   }
 
   discard(prepared: PreparedTask): void {
@@ -144,7 +165,9 @@ export class TaskStages implements Stages<PreparedTask> {
     });
     // Not only with the answer: while others have yet to prove a contribution, this worker goes on.
     void push.sent.then(buffers.loan.release);
-    const delivery = this.#deliver(task, push);
+    const id = entryId(task.key, task.attempt);
+    this.#pushes.set(id, push);
+    const delivery = this.#deliver(task, push).finally(() => this.#pushes.delete(id));
     let computed = false;
     // Whether it was refused or broke off: computing on is of no use to anybody.
     const stopComputing = (): void => {

@@ -23,5 +23,7 @@ export const handOver = 2;
 export const lease = 11;
 /** Between a coordinator's start and its workers' return, seconds: their longest pause, and the longest of gRPC's. */
 export const comeBack = 10;
+/** Until people hear that tasks come back undone, seconds: three tasks, four pulls each, with pauses between. */
+export const undone = 10;
 /** What an entry that the queue lost costs, seconds: it is looked for after one, each second. */
 export const lostEntry = 3;

@@ -101,7 +101,7 @@ export class JobRun {
         `To go on with theirs: pause it, then \`lockstep resume ${trainer.job.id} --repin\`.`
       );
     }
-    return trainer.board.queueProblem ?? null;
+    return trainer.board.trouble ?? trainer.complaints.reason ?? null;
   }
 
   /** The metrics of the running job. */

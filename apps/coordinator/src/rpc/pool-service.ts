@@ -154,14 +154,12 @@ class WorkerSession {
         const { reason, detail } = message.value;
         const key = fromWireKey(message.value.key);
         if (key === undefined) return this.#fail(status.INVALID_ARGUMENT, 'The release names no task.');
-        const failed = reason === ReleaseReason.FAILED;
         const couldNot = complaints[reason];
-        if (couldNot !== undefined)
-          this.#log.warn(
-            { worker: worker.name },
-            `Worker ${worker.name} could not ${couldNot} ${taskName(key)}: ${detail}`,
-          );
-        this.#jobs.release(key, worker, failed ? detail : undefined);
+        if (couldNot === undefined) return this.#jobs.release(key, worker);
+        const complaint = `Worker ${worker.name} could not ${couldNot} ${taskName(key)}: ${detail}`;
+        this.#log.warn({ worker: worker.name }, complaint);
+        if (reason === ReleaseReason.FAILED) this.#jobs.failed(key, worker, detail);
+        this.#jobs.undone(key, worker, complaint);
       }
     }
   }

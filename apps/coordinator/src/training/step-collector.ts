@@ -1,7 +1,7 @@
 // Takes the contributions of one training step: admits, refuses, picks the winners, and knows when all are in.
 // Refuses to know the optimizer and the queue's entries.
 import { TreeAccumulator } from '#model/reduction.js';
-import { taskName } from '#proto/task-entry.js';
+import { taskName, toWireKey } from '#proto/task-entry.js';
 import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 import type { Admissions } from './admissions.js';
 import { type Contribution, Contributions } from './contributions.js';
@@ -22,6 +22,8 @@ const failureRetries = 4;
 const noPush = 0;
 /** Refusals kept per step for the ledger; more are only counted. */
 const keptRefusals = 50;
+/** Workers whose gradients are here and undecided are told so each time that `relieve` was called so often: by seconds. */
+const heldEvery = 20;
 
 export interface CollectorServices {
   readonly slices: Slices;
@@ -37,6 +39,8 @@ export interface CollectorServices {
   readonly stagedAtOnce: number;
   /** How many of them a partial sum takes up, which is float32 whatever the wire. */
   readonly contributionsPerSum: number;
+  /** A task is done. */
+  readonly onAccepted: () => void;
 }
 
 /** A task whose gradient is not finite however often it is computed. */
@@ -79,6 +83,7 @@ export class StepCollector {
   readonly #notFiniteTimes = new Map<number, number>();
   readonly #notFinite: NotFiniteTask[] = [];
   readonly #failures = new Map<number, number>();
+  #relieved = 0;
   #resolve!: (step: CollectedStep) => void;
   #reject!: (error: Error) => void;
   /** Resolves when every task has its contribution or was given up; throws TrainingPausedError when that cannot be. */
@@ -160,6 +165,8 @@ export class StepCollector {
    * worker that only waits, a waiting contribution gives way. Its task is queued again.
    */
   relieve(): void {
+    this.#relieved += 1;
+    if (this.#relieved % heldEvery === 0) this.#tellHeld();
     this.#giveUpProofs();
     const { workers, classId } = this.#services;
     const active = workers.connected(classId).filter(({ state }) => state === 'active');
@@ -178,6 +185,18 @@ export class StepCollector {
     const [last] = candidates.toSorted((a, b) => b.key.task - a.key.task);
     if (last !== undefined)
       this.#refuse(last, 'no_room', `There is no room for ${taskName(last.key)} before task ${lowest} is done.`);
+  }
+
+  /** Whether a contribution of this worker to this task has begun to arrive and is not decided. */
+  hasFrom(worker: string, task: number): boolean {
+    return this.#contributions.undecided(task).some((contribution) => contribution.worker === worker);
+  }
+
+  /** Who waits for an answer gives up in the end, unless it hears that waiting is right. */
+  #tellHeld(): void {
+    for (const { worker, key, attempt } of this.#contributions.undecided()) {
+      this.#worker(worker)?.send?.({ $case: 'pushHeld', value: { key: toWireKey(key), attempt } });
+    }
   }
 
   /** The step is abandoned, or over: what is still on its way is stale. */
@@ -301,6 +320,7 @@ export class StepCollector {
     this.#staged.delete(contribution);
     const from = this.#worker(worker);
     from?.noteTask(totals.computeSeconds, totals.samples);
+    this.#services.onAccepted();
     for (const other of this.#contributions.undecided(key.task)) {
       this.#refuse(other, 'duplicate', `${taskName(key)} has its contribution already.`);
     }

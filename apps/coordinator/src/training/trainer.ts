@@ -10,6 +10,7 @@ import type { PoolWorker } from '../workers/worker-registry.js';
 import { abortable } from './abortable.js';
 import { Admissions } from './admissions.js';
 import { appendOrPause, type CommittedStep, Committer } from './commit.js';
+import { Complaints } from './complaints.js';
 import { Evaluation, type EvaluationAnswer } from './evaluation.js';
 import { JobCheckpoints } from './job-checkpoints.js';
 import { NotFiniteTasks } from './not-finite.js';
@@ -36,6 +37,7 @@ export class Trainer {
   readonly progress: TrainingProgress;
   readonly board: TaskBoard;
   readonly admissions: Admissions;
+  readonly complaints = new Complaints();
   readonly #services: TrainingServices;
   readonly #buffers: StateBuffers;
   readonly #checkpoints: JobCheckpoints;
@@ -71,6 +73,12 @@ export class Trainer {
       now,
       takes: ({ id }) => !this.admissions.refuses(id),
       onPass: () => this.#collector?.relieve(),
+      delivers: (key, worker) => this.#collector?.hasFrom(worker, key.task) === true,
+      onUnbegun: (key, worker, complaint) => {
+        this.complained(complaint);
+        this.taskFailed(key, worker.name, complaint);
+      },
+      onTrouble: () => services.onProgress(),
     });
     this.admissions = new Admissions(reproducibility === 'strict', services.probe);
     const totalSteps = totalStepsOf(spec.training, dataset.trainCount);
@@ -191,6 +199,7 @@ export class Trainer {
       proofShare: spec.faults.proofShare,
       seed: spec.training.seed,
       classId: this.job.classId,
+      onAccepted: () => this.complaints.clear(),
     });
     this.#collector = collector;
     const { jobId, lineage, step, round } = tasks.id;
@@ -316,7 +325,9 @@ export class Trainer {
 
   takeEvaluation(key: TaskKey, worker: string, answer: EvaluationAnswer): OutcomeName {
     if (!this.admissions.admits(worker)) return 'not_admitted';
-    return this.#evaluation?.take(key, worker, answer) ?? 'stale';
+    const outcome = this.#evaluation?.take(key, worker, answer) ?? 'stale';
+    if (outcome === 'accepted') this.complaints.clear();
+    return outcome;
   }
 
   workerGone(worker: string): void {
@@ -335,6 +346,12 @@ export class Trainer {
   /** A worker's checksum of the probe. True: its contributions count from now on. */
   takeProbe(worker: PoolWorker, checksum: number): boolean {
     return this.admissions.judge(worker.id, worker.name, checksum);
+  }
+
+  /** A worker did not do a task, and says why: people hear of it where that goes on. */
+  complained(complaint: string): void {
+    this.complaints.add(complaint);
+    this.#services.onProgress();
   }
 
   /** A worker could not compute a task: it goes to another, a few times. */
