@@ -16,12 +16,19 @@ export interface PlainOutcome {
   readonly evaluation?: { readonly lossSum: number; readonly top1Hits: number; readonly samples: number };
 }
 
-/** Trains by `spec` from start to end. */
-export async function trainPlainly(spec: object): Promise<PlainOutcome> {
+/** Trains by `spec` from start to end, without the shards that `excluded` lists by step. */
+export async function trainPlainly(
+  spec: object,
+  excluded: Readonly<Record<number, readonly number[]>> = {},
+): Promise<PlainOutcome> {
   const location = (await findCifar10(loadConfig(process.env).cacheDir)) ?? '';
   const script = join(distribution, 'test/support/in-process.js');
-  const { stdout } = await promisify(execFile)(process.execPath, [script, JSON.stringify(spec), location], {
-    env: { ...process.env, ...tensorflowEnvironment(1) },
-  });
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [script, JSON.stringify(spec), location, JSON.stringify(excluded)],
+    {
+      env: { ...process.env, ...tensorflowEnvironment(1) },
+    },
+  );
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as PlainOutcome;
 }

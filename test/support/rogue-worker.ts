@@ -25,8 +25,7 @@ export interface RogueOptions {
   /** host:port of the coordinator's control port. */
   readonly coordinator: string;
   readonly redisUrl: string;
-  /** Compiled tree, for the compute thread. */
-  readonly distribution: string;
+  readonly compute: RogueCompute;
   readonly name: string;
   /** Reports another checksum of the probe than it came to. @default false */
   readonly wrongProbe?: boolean;
@@ -44,6 +43,15 @@ export interface RogueAnswer {
 type Done = (error: Error | null, response?: PushGradientResponse) => void;
 type Push = ClientWritableStream<PushGradientRequest>;
 
+/** A compute thread with TensorFlow loaded, for one rogue after the other: they join at once, while there is something to spoil. */
+export type RogueCompute = Awaited<ReturnType<typeof ComputeClient.start>>;
+
+/** @param distribution the compiled tree, for the thread's script */
+export function startRogueCompute(distribution: string): Promise<RogueCompute> {
+  Object.assign(process.env, tensorflowEnvironment(1));
+  return ComputeClient.start(pathToFileURL(join(distribution, 'apps/worker/src/compute-thread.js')), []);
+}
+
 export class RogueWorker {
   readonly answers: RogueAnswer[] = [];
   readonly #pool: PoolCaller;
@@ -51,7 +59,6 @@ export class RogueWorker {
   readonly #session: Session;
   readonly #queue: TaskQueue;
   readonly #pipeline: Pipeline<PreparedTask>;
-  readonly #compute: ComputeClient;
   readonly #parameters: ParameterCache;
   readonly #jobs: JobContexts;
   readonly #wakers = new Set<() => void>();
@@ -61,9 +68,7 @@ export class RogueWorker {
 
   /** Joins the pool; takes tasks at once, and is honest until told otherwise. */
   static async join(options: RogueOptions): Promise<RogueWorker> {
-    Object.assign(process.env, tensorflowEnvironment(1));
-    const script = pathToFileURL(join(options.distribution, 'apps/worker/src/compute-thread.js'));
-    const { client, facts } = await ComputeClient.start(script, []);
+    const { client, facts } = options.compute;
     const pool = openPool(options.coordinator, { credentials: clientCredentials(), token: undefined });
     const introduction = {
       protocolVersion: 1,
@@ -88,7 +93,6 @@ export class RogueWorker {
     const log = pino({ level: 'silent' });
     const access = { credentials: clientCredentials(), token: undefined };
     this.#pool = pool;
-    this.#compute = compute;
     this.#slices = new Slices(registration.reducerAddresses, access);
     this.#parameters = new ParameterCache(this.#slices, log);
     this.#jobs = new JobContexts(pool);
@@ -180,10 +184,10 @@ export class RogueWorker {
     await this.#session.close(200);
     this.#parameters.close();
     await this.#queue.stop(500);
+    await this.#pipeline.settled();
     this.#jobs.close();
     this.#slices.close();
     this.#pool.close();
-    await this.#compute.stop(2_000);
   }
 
   /** The slices with a client that spoils. */

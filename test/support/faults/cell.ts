@@ -15,6 +15,11 @@ export interface Cell {
   readonly longestStepSeconds: number;
 }
 
+/**
+ * Laid over the spec where what becomes of one contribution is looked at: on a slow machine a copy of its task might be
+ * accepted before.
+ */
+export const noCopies = { faults: { speculation: false } };
 /** What machines that do other things at the same time may add to any bound, seconds. */
 export const allowance = 6;
 /** A task that a dead worker held is with another one within this, seconds. */

@@ -3,13 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import type { FaultProxy, PassingFrame } from '../fault-proxy.js';
 import { frameTypes } from '../http2-frames.js';
-import { allowance, type Cell, comeBack, handOver, undone } from './cell.js';
+import { allowance, type Cell, comeBack, handOver, noCopies, undone } from './cell.js';
 import type { Ground } from './ground.js';
 import { refusedOf } from './worker-cells.js';
 
 export const wireCells: readonly Cell[] = [
   {
     fault: 'a gradient is cut off in the middle of a chunk',
+    faults: noCopies,
     harm: async (ground) => {
       await ground.untilStep(2);
       const push = await ground.pushes.hold('upload');
@@ -17,20 +18,21 @@ export const wireCells: readonly Cell[] = [
       push.cut();
       // The broken connection tells it, or the other slice's refusal, which may be there before.
       await ground.said(worker, /(PushGradient with .* for train task .*task given back|"outcome":"INCOMPLETE")/);
-      await refusedOf(ground, push.header.workerId, /incomplete/);
+      await refusedOf(ground, worker.name, /incomplete/);
     },
     longestStepSeconds: handOver + allowance,
   },
   {
     fault: 'a bit of a gradient flips on the way',
+    faults: noCopies,
     harm: async (ground) => {
       await ground.untilStep(2);
       const push = await ground.pushes.hold('upload');
+      const victim = await ground.worker(push.header.workerId);
       push.flip();
-      await refusedOf(ground, push.header.workerId, /checksum_mismatch/);
+      await refusedOf(ground, victim.name, /checksum_mismatch/);
       const { step, task } = push.header.key!;
       await ground.untilStep(step + 1);
-      const victim = await ground.worker(push.header.workerId);
       const refused = (await ground.steps()).find((record) => record.step === step)?.refused;
       expect(refused).toContainEqual(
         expect.objectContaining({ task, worker: victim.name, reason: 'checksum_mismatch' }),

@@ -153,8 +153,8 @@ export class FakeJobs implements JobsPort {
 
   async audit(id: string) {
     this.get(id);
-    const counts = { expected: 256, committed: 256, duplicated: 0, missing: 0 };
-    return { clean: true, version: 3, ...counts, excluded: 0, epochs: [{ epoch: 0, ...counts }], problems: [] };
+    const counts = { expected: 256, committed: 256, excluded: 0, duplicated: 0, missing: 0 };
+    return { clean: true, version: 3, ...counts, epochs: [{ epoch: 0, ...counts }], problems: [] };
   }
 
   async checkpoints(id: string) {

@@ -63,13 +63,12 @@ export const workerSchema = z.strictObject({
   connectedAt: time,
 }) satisfies z.ZodType<WorkerView>;
 
-const sampleCounts = { expected: count, committed: count, duplicated: count, missing: count };
+const sampleCounts = { expected: count, committed: count, excluded: count, duplicated: count, missing: count };
 
 export const auditSchema = z.strictObject({
   clean: z.boolean(),
   version: count,
   ...sampleCounts,
-  excluded: count,
   epochs: z.array(z.strictObject({ epoch: count, ...sampleCounts })),
   problems: z.array(z.string()),
 }) satisfies z.ZodType<AuditReport>;

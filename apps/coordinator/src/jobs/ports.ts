@@ -80,11 +80,13 @@ export interface AuditReport {
   readonly committed: number;
   readonly duplicated: number;
   readonly missing: number;
+  /** Left out because they are not finite (`faults.onNotFinite`); with `committed` and `missing` they make `expected`. */
   readonly excluded: number;
   readonly epochs: readonly {
     readonly epoch: number;
     readonly expected: number;
     readonly committed: number;
+    readonly excluded: number;
     readonly duplicated: number;
     readonly missing: number;
   }[];
