@@ -1,6 +1,5 @@
 // Takes the contributions of one training step: admits, refuses, picks the winners, and knows when all are in.
 // Refuses to know the optimizer and the queue's entries.
-import { TreeAccumulator } from '#model/reduction.js';
 import { taskName, toWireKey } from '#proto/task-entry.js';
 import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 import type { Admissions } from './admissions.js';
@@ -9,6 +8,7 @@ import type { StepRecord } from './ledger-format.js';
 import type { OutcomeName } from './outcome.js';
 import type { PushReport, Slices } from './slices/messages.js';
 import { Proofs } from './proofs.js';
+import { StagingRoom } from './staging-room.js';
 import type { StepPlan } from './step-plan.js';
 import type { StepTasks } from './step-tasks.js';
 import type { TaskBoard } from './task-board.js';
@@ -35,9 +35,8 @@ export interface CollectorServices {
   /** Class of the workers that may be asked for a proof. */
   readonly classId: string | undefined;
   readonly admissions: Pick<Admissions, 'admits'>;
-  /** Contributions for which the slices have room; the lowest task's is always let in. */
+  /** See `RoomOptions`. */
   readonly stagedAtOnce: number;
-  /** How many of them a partial sum takes up, which is float32 whatever the wire. */
   readonly contributionsPerSum: number;
   /** A task is done. */
   readonly onAccepted: () => void;
@@ -71,12 +70,7 @@ export class StepCollector {
   readonly #services: CollectorServices;
   readonly #contributions: Contributions;
   readonly #winners: (Contribution | undefined)[];
-  /** Let in, and not decided yet. */
-  readonly #staged = new Set<Contribution>();
-  /** Begun, and not let in yet: their streams are held back. */
-  readonly #waiting = new Set<Contribution>();
-  /** The same shape as the slices' sums: how many partial sums they hold. */
-  readonly #sums: TreeAccumulator<null>;
+  readonly #room: StagingRoom<Contribution>;
   readonly #proofs: Proofs<Contribution>;
   readonly #provedBy = new Map<number, string>();
   readonly #refused: StepRecord['refused'] = [];
@@ -95,7 +89,15 @@ export class StepCollector {
     this.#services = services;
     this.#contributions = new Contributions(services.slices.count);
     this.#winners = Array.from({ length: tasks.count }, () => undefined);
-    this.#sums = new TreeAccumulator<null>(Math.max(1, tasks.count), () => null);
+    this.#room = new StagingRoom({
+      tasks: tasks.count,
+      stagedAtOnce: services.stagedAtOnce,
+      contributionsPerSum: services.contributionsPerSum,
+      lowest: () => tasks.lowestUnaccepted(),
+      onAdmitted: ({ parts }) => {
+        for (const { slice, pushId } of parts) services.slices.send(slice, { type: 'admit', pushId });
+      },
+    });
     this.#proofs = new Proofs(services.proofShare, services.seed, plan.step);
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -175,13 +177,14 @@ export class StepCollector {
       this.#proofs.tasks(),
     );
     const lowest = this.#tasks.lowestUnaccepted();
-    if (this.#waiting.size === 0 || lowest === undefined) return;
+    const { waiting } = this.#room;
+    if (waiting.length === 0 || lowest === undefined) return;
     // On its way, rather than waiting for another that proves it.
     if (this.#contributions.undecided(lowest).some((contribution) => !this.#proofs.holds(contribution))) return;
     const holders = this.#tasks.claimsOf(lowest).map((claim) => claim.worker);
     const computing = holders.some((holder) => typeof this.#worker(holder)?.heartbeat.computing === 'string');
     if (computing) return;
-    const candidates = [...this.#waiting].filter(({ worker }) => holders.length === 0 || holders.includes(worker));
+    const candidates = waiting.filter(({ worker }) => holders.length === 0 || holders.includes(worker));
     const [last] = candidates.toSorted((a, b) => b.key.task - a.key.task);
     if (last !== undefined)
       this.#refuse(last, 'no_room', `There is no room for ${taskName(last.key)} before task ${lowest} is done.`);
@@ -221,24 +224,10 @@ export class StepCollector {
       this.#refuse(contribution, 'duplicate', `${taskName(key)} has its contribution already.`);
     } else if (!this.#services.admissions.admits(worker)) {
       this.#refuse(contribution, 'not_admitted', `The worker has not shown that it computes the same bits (probe).`);
-    } else if (this.#staged.has(contribution)) {
+    } else if (this.#room.has(contribution)) {
       this.#services.slices.send(slice, { type: 'admit', pushId });
     } else {
-      this.#waiting.add(contribution);
-      this.#admitWaiting();
-    }
-  }
-
-  /** Lets waiting contributions in, lower tasks first, as far as there is room. */
-  #admitWaiting(): void {
-    const inOrder = [...this.#waiting].toSorted((a, b) => a.key.task - b.key.task);
-    for (const contribution of inOrder) {
-      const used = this.#staged.size + this.#sums.held * this.#services.contributionsPerSum;
-      const lowest = contribution.key.task === this.#tasks.lowestUnaccepted();
-      if (used >= this.#services.stagedAtOnce && !lowest) return;
-      this.#waiting.delete(contribution);
-      this.#staged.add(contribution);
-      for (const { slice, pushId } of contribution.parts) this.#services.slices.send(slice, { type: 'admit', pushId });
+      this.#room.enter(contribution);
     }
   }
 
@@ -313,11 +302,10 @@ export class StepCollector {
       return this.#refuse(contribution, 'duplicate', `${taskName(key)} has its contribution already.`);
     }
     this.#winners[key.task] = contribution;
-    this.#sums.add(key.task, null);
+    this.#room.sum(contribution);
     for (const { slice, pushId } of this.#contributions.decide(contribution, 'accepted', '')) {
       this.#services.slices.send(slice, { type: 'accept', pushId });
     }
-    this.#staged.delete(contribution);
     const from = this.#worker(worker);
     from?.noteTask(totals.computeSeconds, totals.samples);
     this.#services.onAccepted();
@@ -325,7 +313,7 @@ export class StepCollector {
       this.#refuse(other, 'duplicate', `${taskName(key)} has its contribution already.`);
     }
     if (this.#tasks.complete) this.#resolve(this.#collected());
-    else this.#admitWaiting();
+    else this.#room.admit();
   }
 
   #refuse(contribution: Contribution, outcome: OutcomeName, detail: string): void {
@@ -351,15 +339,14 @@ export class StepCollector {
     // Who holds a copy computes for nothing, and the lowest task may be another one now.
     this.#services.board.accepted(contribution.key, contribution.worker);
     if (this.#tasks.complete) this.#resolve(this.#collected());
-    else this.#admitWaiting();
+    else this.#room.admit();
   }
 
   #tell(contribution: Contribution, outcome: OutcomeName, detail: string): void {
     for (const { slice, pushId } of this.#contributions.decide(contribution, outcome, detail)) {
       this.#services.slices.send(slice, { type: 'refuse', pushId, outcome, detail });
     }
-    this.#waiting.delete(contribution);
-    if (this.#staged.delete(contribution)) this.#admitWaiting();
+    this.#room.leave(contribution);
   }
 
   #note(workerId: string, task: number, attempt: number, reason: OutcomeName): void {
