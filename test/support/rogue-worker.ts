@@ -148,13 +148,13 @@ export class RogueWorker {
   }
 
   /** The task whose end `late` holds back; waits for one. */
-  async heldBack(withinMs = 30_000): Promise<{ readonly step: number }> {
+  async heldBack(withinMs = 90_000): Promise<{ readonly step: number }> {
     await this.#until('push to hold back', () => this.#late.length > 0, withinMs);
     return { step: this.#late[0]!.step };
   }
 
   /** Resolves with the answers to pushes of this kind when there are `count` of them. */
-  async answersTo(misdeed: Misdeed, count = 1, withinMs = 30_000): Promise<readonly RogueAnswer[]> {
+  async answersTo(misdeed: Misdeed, count = 1, withinMs = 90_000): Promise<readonly RogueAnswer[]> {
     const given = () => this.answers.filter((answer) => answer.misdeed === misdeed);
     await this.#until(`${count} answers to "${misdeed}"`, () => given().length >= count, withinMs);
     return given();

@@ -111,12 +111,12 @@ export class Ground {
   }
 
   /** A process said so since this job began; waits for it. */
-  async said(process: TestProcess, pattern: RegExp, withinMs = 15_000): Promise<string> {
+  async said(process: TestProcess, pattern: RegExp, withinMs = 60_000): Promise<string> {
     return await process.line(pattern, { from: this.#from.get(process) ?? 0, withinMs });
   }
 
   /** Resolves when something in the folder (which need not be there yet) is called so, was changed or went away. */
-  async touched(folder: string, matches: (name: string) => boolean, withinMs = 30_000): Promise<string> {
+  async touched(folder: string, matches: (name: string) => boolean, withinMs = 90_000): Promise<string> {
     const deadline = Date.now() + withinMs;
     while (!existsSync(folder)) {
       if (Date.now() > deadline) throw new Error(`${folder} was not made within ${withinMs} ms`);
