@@ -12,7 +12,7 @@ import { StagingRoom } from './staging-room.js';
 import type { StepPlan } from './step-plan.js';
 import type { StepTasks } from './step-tasks.js';
 import type { TaskBoard } from './task-board.js';
-import { TrainingPausedError } from './training-job.js';
+import { messageOf, TrainingPausedError } from './training-job.js';
 
 /** A gradient that is not finite is computed again this often before the task is given up. */
 const notFiniteRetries = 1;
@@ -145,7 +145,7 @@ export class StepCollector {
     if (times <= failureRetries) return;
     this.#reject(
       new TrainingPausedError(
-        `Task ${task} of step ${this.#plan.step} failed ${times} times, last on worker ${worker}: ${detail}`,
+        `Task ${task} of step ${this.#plan.step} failed ${times} times, last on worker ${worker}: ${messageOf(detail)} Put that right, then resume the job.`,
       ),
     );
   }
