@@ -37,7 +37,7 @@ export function processorOf(cpuinfo: string): { readonly model: string; readonly
   return { model: field('model name') || 'unknown', extensions: extensions.sort() };
 }
 
-/** The class, from what the compute thread found and `flags`, the settings of TensorFlow that change kernels. */
+/** The class, from what the compute thread found and `flags`, the settings of TensorFlow that change kernels; ours are named beside them. */
 export function numericsClassOf(
   facts: ComputeFacts,
   flags: Readonly<Record<string, string>>,
@@ -47,7 +47,7 @@ export function numericsClassOf(
   const processor = processorOf(cpuinfo);
   return {
     tensorflowVersion: facts.tensorflowVersion,
-    flags: Object.entries(flags)
+    flags: Object.entries(facts.kernels === '' ? flags : { ...flags, LOCKSTEP_KERNELS: facts.kernels })
       .map(([name, value]) => `${name}=${value}`)
       .sort()
       .join(' '),
