@@ -1,9 +1,10 @@
 // Trains one job, step by step: plan, hand out, collect, commit, publish. Owns the order in which things happen;
 // refuses to know how tasks travel (task-board.ts), how contributions are judged (step-collector.ts), how sums and
 // updates are computed (slices/) and what a commit and a checkpoint consist of (commit.ts, job-checkpoints.ts).
-import { contributionBytes } from '#model/memory.js';
+import { contributionBytes, estimateCoordinatorMemory } from '#model/memory.js';
 import { stepsPerEpoch } from '#model/sampler.js';
 import { type ScheduleState, totalStepsOf } from '#model/schedule.js';
+import { VectorMemory } from '#model/simd/vector-memory.js';
 import { versionChecksum } from '#proto/blocks.js';
 import type { TaskKey } from '#proto/task-entry.js';
 import type { PoolWorker } from '../workers/worker-registry.js';
@@ -21,7 +22,7 @@ import type { PublishedVersion, PushReport } from './slices/messages.js';
 import { StateBuffers } from './state-buffers.js';
 import { StepClock } from './step-clock.js';
 import { type CollectedStep, StepCollector } from './step-collector.js';
-import { entryShards, planEvaluation, planStep, type StepPlan } from './step-plan.js';
+import { entryShards, planEvaluation, planStep, type StepPlan, tasksPerStep } from './step-plan.js';
 import { StepTasks } from './step-tasks.js';
 import { TaskBoard } from './task-board.js';
 import type { TrainingJob, TrainingProgress, TrainingServices } from './training-job.js';
@@ -39,6 +40,8 @@ export class Trainer {
   readonly admissions: Admissions;
   readonly complaints = new Complaints();
   readonly #services: TrainingServices;
+  /** Holds the versions, and what slices stage and sum. */
+  readonly #memory: VectorMemory;
   readonly #buffers: StateBuffers;
   readonly #checkpoints: JobCheckpoints;
   readonly #committer: Committer;
@@ -57,7 +60,9 @@ export class Trainer {
     this.#services = services;
     const { spec, layout, dataset, classId } = job;
     const counts = { parameters: layout.parameterCount, statistics: layout.statisticCount };
-    this.#buffers = new StateBuffers(counts, (buffer, state) =>
+    const tasks = tasksPerStep(spec.training, dataset.trainCount);
+    this.#memory = VectorMemory.ofBytes(estimateCoordinatorMemory(spec, tasks, services.stagingBytes));
+    this.#buffers = new StateBuffers(counts, this.#memory, (buffer, state) =>
       services.slices.broadcast({ type: 'add-buffer', jobId: job.id, buffer, state }),
     );
     const { queue, workers, log, now } = services;
@@ -370,7 +375,7 @@ export class Trainer {
   async #open(): Promise<void> {
     const { job } = this;
     const { slices, ledger, metrics, onOpened, onProgress } = this.#services;
-    slices.broadcast({ type: 'open-job', job: sliceJobOf(job) });
+    slices.broadcast({ type: 'open-job', job: sliceJobOf(job), memory: this.#memory.memory });
     const buffer = await this.#buffers.spare(undefined);
     const { step, scheduleState } = await this.#checkpoints.restore(buffer);
     this.#scheduleState = scheduleState;
