@@ -31,6 +31,11 @@ export class Block {
     });
   }
 
+  /** Its place in the net, such as `layer3.12`. */
+  get name(): string {
+    return this.plan.name;
+  }
+
   /** Borrows x. In training the block owns its output until its backward; in evaluation the caller does. */
   forward(x: Tensor, training: boolean): Tensor {
     let main = x;
