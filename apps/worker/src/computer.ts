@@ -39,12 +39,15 @@ export interface ComputerOptions {
   readonly onProgress: () => void;
   /** Live tensors. */
   readonly countTensors: () => number;
+  /** How many gradients later each is read. @default 0 */
+  readonly readLag?: number;
 }
 
 export class Computer {
   readonly #control: Int32Array;
   readonly #onProgress: () => void;
   readonly #countTensors: () => number;
+  readonly #readLag: number;
   /** In order of last use. */
   readonly #networks = new Map<string, LoadedNetwork>();
 
@@ -52,6 +55,7 @@ export class Computer {
     this.#control = options.control;
     this.#onProgress = options.onProgress;
     this.#countTensors = options.countTensors;
+    this.#readLag = options.readLag ?? 0;
   }
 
   /** The gradient of a task, its statistics and totals. Throws `ComputeAborted` when word `aborted` becomes `id`. */
@@ -75,7 +79,8 @@ export class Computer {
       if (Atomics.exchange(control, word.notified, 1) === 0) this.#onProgress();
     };
     const shards = shardsOf(request.input);
-    return computeTask(network, shards, request.miniBatchSamples, { gradient, statistics, onProgress });
+    const target = { gradient, statistics, onProgress, readLag: this.#readLag };
+    return computeTask(network, shards, request.miniBatchSamples, target);
   }
 
   /** Loss and hits of a task. Throws `ComputeAborted` when word `aborted` becomes `id`. */
