@@ -15,6 +15,7 @@ import type { GradientSink } from './layers/sink.js';
 import { whole } from './layers/split-gradient.js';
 import { layoutOf } from './parameters.js';
 import type { ParameterLayout, TensorEntry } from './parameters.js';
+import { timed } from './pass-times.js';
 import { planOf } from './resnet.js';
 import type { NetworkPlan } from './resnet.js';
 import { cast } from './tensorflow/kernels.js';
@@ -82,7 +83,7 @@ export class Network {
 
   /** Copies both flat vectors to the device; in bfloat16 filters are rounded here, once. */
   loadParameters(parameters: Float32Array, statistics: Float32Array): void {
-    this.#parameters.load(parameters, statistics);
+    timed('load', () => this.#parameters.load(parameters, statistics));
   }
 
   /**
@@ -94,10 +95,10 @@ export class Network {
    */
   trainShard(images: Float32Array, labels: Int32Array, scale: number, sink: GradientSink): LossResult {
     return disposeOnError(() => {
-      const forward = this.#forward(images, labels.length, true);
+      const forward = timed('forward', () => this.#forward(images, labels.length, true));
       const { result, gradient } = crossEntropy(forward.logits, labels, this.labelSmoothing, scale);
       forward.logits.dispose();
-      this.#backward(gradient as Tensor, forward, sink);
+      timed('backward', () => this.#backward(gradient as Tensor, forward, sink));
       return result;
     });
   }
@@ -108,7 +109,7 @@ export class Network {
    */
   evaluate(images: Float32Array, labels: Int32Array): LossResult {
     return disposeOnError(() => {
-      const { logits, average } = this.#forward(images, labels.length, false);
+      const { logits, average } = timed('forward', () => this.#forward(images, labels.length, false));
       average.dispose();
       const { result } = crossEntropy(logits, labels, 0, undefined);
       logits.dispose();
@@ -140,9 +141,9 @@ export class Network {
       if (!training) x.dispose();
       x = next;
     };
-    advance(this.#stem.forward(x, training));
+    advance(timed('stem', () => this.#stem.forward(x, training)));
     if (this.#stemPool !== undefined) advance(this.#stemPool.forward(x, training));
-    for (const block of this.#blocks) advance(block.forward(x, training));
+    for (const block of this.#blocks) advance(timed(block.name, () => block.forward(x, training)));
     const average = globalAverage(x);
     const featureShape = x.shape;
     if (!training) x.dispose();
@@ -159,10 +160,12 @@ export class Network {
     emit(sink, this.#denseBias, gradients.bias);
     emit(sink, this.#denseWeight, gradients.weight);
     let current = whole(globalAverageGradient(gradients.input, featureShape, this.precision));
-    for (const block of this.#blocks.toReversed()) current = block.backward(current, sink);
+    for (const block of this.#blocks.toReversed()) current = timed(block.name, () => block.backward(current, sink));
     if (this.#stemPool !== undefined) current = whole(this.#stemPool.backward(current));
-    this.#stem.beginBackward(current);
-    this.#stem.endBackwardAtImages(sink);
+    timed('stem', () => {
+      this.#stem.beginBackward(current);
+      this.#stem.endBackwardAtImages(sink);
+    });
     input.dispose();
     this.#stem.reportStatistics(sink);
     for (const block of this.#blocks) block.reportStatistics(sink);

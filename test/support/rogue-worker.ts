@@ -7,6 +7,7 @@ import { pino } from 'pino';
 import { clientCredentials } from '#proto/channel.js';
 import { Outcome, type ReportProbeRequest } from '#proto/generated/lockstep/v1/pool.js';
 import type { PushGradientRequest, PushGradientResponse, PushHeader } from '#proto/generated/lockstep/v1/reducer.js';
+import { SpanRing } from '#proto/span-ring.js';
 import { fromWireKey, taskName } from '#proto/task-entry.js';
 import { ComputeClient } from '../../apps/worker/src/compute-client.js';
 import { kernelFlags, tensorflowEnvironment } from '../../apps/worker/src/config.js';
@@ -103,6 +104,7 @@ export class RogueWorker {
       jobs: this.#jobs,
       parameters: this.#parameters,
       compute,
+      spans: new SpanRing(),
       log,
       release: (task, reason, detail) => this.#session.release(task, reason, detail),
     });
@@ -119,6 +121,7 @@ export class RogueWorker {
       onYield: (id) => this.#pipeline.yield(id),
       onPushHeld: (id) => stages.pushHeld(id),
       onDrain: () => this.#queue.pause(),
+      spansOf: () => ({ spans: [], firstWholeStep: 0 }),
       onEndJob: (jobId) => {
         this.#parameters.endJob(jobId);
         this.#jobs.endJob(jobId);

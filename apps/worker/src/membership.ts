@@ -2,6 +2,7 @@
 // Refuses to know how one comes to be registered and what happens afterwards.
 import type { Logger } from 'pino';
 import type { RegisterResponse } from '#proto/generated/lockstep/v1/pool.js';
+import type { SpanRing } from '#proto/span-ring.js';
 import type { TaskEntry } from '#proto/task-entry.js';
 import type { Compute } from './compute-client.js';
 import { JobContexts } from './job-contexts.js';
@@ -30,6 +31,8 @@ export interface MembershipOptions {
   readonly access: Access;
   readonly openQueue: OpenQueue;
   readonly compute: Compute & { readonly progress: number; readonly tensors: number };
+  /** What this process did; outlives the membership. */
+  readonly spans: SpanRing;
   readonly log: Logger;
   /** See `PipelineOptions`. */
   readonly letGoMs?: number | undefined;
@@ -52,7 +55,7 @@ export class Membership {
   readonly #queue: TaskSource;
   #leaving = false;
 
-  constructor({ registration, pool, access, openQueue, compute, log, letGoMs, onDrain }: MembershipOptions) {
+  constructor({ registration, pool, access, openQueue, compute, spans, log, letGoMs, onDrain }: MembershipOptions) {
     this.#slices = new Slices(registration.reducerAddresses, access);
     this.#jobs = new JobContexts(pool);
     this.#parameters = new ParameterCache(this.#slices, log);
@@ -63,6 +66,7 @@ export class Membership {
       jobs: this.#jobs,
       parameters: this.#parameters,
       compute,
+      spans,
       log,
       release: (task, reason, detail) => this.#session.release(task, reason, detail),
     });
@@ -78,6 +82,7 @@ export class Membership {
       onYield: (id) => this.#pipeline.yield(id),
       onPushHeld: (id) => this.#stages.pushHeld(id),
       onDrain,
+      spansOf: (jobId, from, to) => spans.of(jobId, from, to),
       onEndJob: (jobId) => {
         this.#parameters.endJob(jobId);
         this.#jobs.endJob(jobId);

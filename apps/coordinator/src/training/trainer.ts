@@ -6,6 +6,7 @@ import { stepsPerEpoch } from '#model/sampler.js';
 import { type ScheduleState, totalStepsOf } from '#model/schedule.js';
 import { VectorMemory } from '#model/simd/vector-memory.js';
 import { versionChecksum } from '#proto/blocks.js';
+import { hostClockMs } from '#proto/host-clock.js';
 import type { TaskKey } from '#proto/task-entry.js';
 import type { PoolWorker } from '../workers/worker-registry.js';
 import { abortable } from './abortable.js';
@@ -152,6 +153,7 @@ export class Trainer {
     whenWhole: (collected: CollectedStep) => Promise<void>,
   ): Promise<'stopped' | 'committed' | CollectedStep> {
     if (signal.aborted) return 'stopped';
+    const start = hostClockMs();
     const collector = this.#openStep(plan, tasks);
     try {
       await this.#handOut(plan, tasks);
@@ -159,6 +161,10 @@ export class Trainer {
       if (collected === undefined) return 'stopped';
       if (collected.notFinite.length > 0) return collected;
       await whenWhole(collected);
+      this.#services.spans.record({
+        ...{ jobId: this.job.id, step: plan.step, row: 'trainer', name: `step ${plan.step}` },
+        ...{ startMs: start, endMs: hostClockMs() },
+      });
       return 'committed';
     } finally {
       collector.close();
@@ -298,6 +304,7 @@ export class Trainer {
     const evaluation = new Evaluation({ jobId, lineage, version }, plan, this.board);
     this.#evaluation = evaluation;
     this.progress.evaluating = true;
+    const start = hostClockMs();
     try {
       this.#services.slices.broadcast({ type: 'publish', version: this.#version });
       await evaluation.start();
@@ -311,6 +318,10 @@ export class Trainer {
         'test/top5': top5,
       });
       this.#clock.paused();
+      this.#services.spans.record({
+        ...{ jobId, step: version, row: 'evaluation', name: `evaluation of version ${version}` },
+        ...{ startMs: start, endMs: hostClockMs() },
+      });
       return true;
     } finally {
       evaluation.close();

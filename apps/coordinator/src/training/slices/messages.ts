@@ -2,6 +2,7 @@
 // memory that both see. Types only.
 import type { Layer } from '#model/layer-norms.js';
 import type { DecayRange } from '#model/optimizer.js';
+import type { Span } from '#proto/span-ring.js';
 import type { TaskKey } from '#proto/task-entry.js';
 import type { OutcomeName } from '../outcome.js';
 
@@ -128,6 +129,8 @@ export type SliceReport =
       readonly attempt: number;
       readonly outcome: OutcomeName;
     }
+  /** What it did since it reported last; at the end of each step. */
+  | { readonly type: 'spans'; readonly spans: readonly Span[] }
   | ({ readonly type: 'answer'; readonly request: number } & SliceAnswer)
   | { readonly type: 'failed'; readonly request: number; readonly problem: string };
 

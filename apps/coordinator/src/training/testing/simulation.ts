@@ -172,6 +172,7 @@ class Simulation {
       ledger,
       probe: { checksum: null, keep: () => undefined },
       stagingBytes: this.#scenario.stagingBytes,
+      spans: { record: () => undefined },
       metrics: { append: () => undefined, truncateFrom: () => undefined, flush: () => undefined },
       log: pino({ level: 'silent' }),
       now: () => this.#now,
