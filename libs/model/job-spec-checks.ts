@@ -97,6 +97,18 @@ const rules: readonly Rule[] = [
       'training.schedule.minimumRate',
       'must be at most learningRate',
     ),
+  ({ training, dataset }) =>
+    when(
+      training.shuffle.kind === 'block' && dataset.kind === 'imagefolder',
+      'training.shuffle.kind',
+      'must be global for imagefolder: its samples lie class by class, so that a window of blocks would hold few classes',
+    ),
+  ({ dataset, evaluation }) =>
+    when(
+      dataset.kind === 'webdataset' && dataset.test === null && evaluation.everyEpochs !== 0,
+      'evaluation.everyEpochs',
+      'must be 0, as dataset.test names no archives to evaluate on',
+    ),
   ({ model }) =>
     when(
       model.zeroLastGamma && !model.batchNorm,

@@ -2,6 +2,7 @@
 // Refuses to know: how samples are ordered, cut into shards or computed on.
 import type { DatasetSpec } from '../job-spec.js';
 import { openCifar10 } from './cifar10.js';
+import { DatasetError } from './dataset-error.js';
 import { openSynthetic } from './synthetic.js';
 
 /** Labelled images, numbered from 0 in the training and in the test part. */
@@ -49,5 +50,8 @@ export async function openDataset(spec: DatasetSpec, location: string): Promise<
       return openCifar10(location, spec.normalisation);
     case 'synthetic':
       return openSynthetic(spec);
+    case 'imagefolder':
+    case 'webdataset':
+      throw new DatasetError(`images of kind ${spec.kind} cannot be decoded by this version`);
   }
 }

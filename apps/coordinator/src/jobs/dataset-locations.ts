@@ -26,6 +26,8 @@ export class DatasetLocations {
    * @throws SpecError where it is not
    */
   check(spec: JobSpec): void {
+    if (spec.dataset.kind === 'webdataset')
+      throw new SpecError([{ path: 'dataset.kind', message: 'cannot be webdataset yet' }]);
     if (spec.dataset.kind === 'synthetic' || this.#local(spec.dataset.path) !== undefined) return;
     if (spec.dataset.kind === 'cifar10' && spec.dataset.path === cifar10Path) return;
     const message = `there is no ${spec.dataset.path} in ${join(this.#places.dataDir, 'datasets')}`;
@@ -34,7 +36,7 @@ export class DatasetLocations {
 
   /** Where it lies already; undefined when it has to be fetched. */
   async present(spec: JobSpec): Promise<string | undefined> {
-    if (spec.dataset.kind === 'synthetic') return '';
+    if (spec.dataset.kind === 'synthetic' || spec.dataset.kind === 'webdataset') return '';
     return this.#local(spec.dataset.path) ?? (await this.#places.findCifar10());
   }
 
