@@ -15,6 +15,17 @@ export interface CropAndFlip {
 
 export const UNCHANGED: CropAndFlip = { top: CROP_PADDING, left: CROP_PADDING, flip: false };
 
+/** The ten views of Krizhevsky et al. 2012, section 4.1: corners and middle of the padded image, then their mirror images. */
+export const TEN_CROPS: readonly CropAndFlip[] = [false, true].flatMap((flip) =>
+  [
+    [0, 0],
+    [0, 2 * CROP_PADDING],
+    [2 * CROP_PADDING, 0],
+    [2 * CROP_PADDING, 2 * CROP_PADDING],
+    [CROP_PADDING, CROP_PADDING],
+  ].map(([top, left]) => ({ top: top!, left: left!, flip })),
+);
+
 /** The crop and flip that one sample gets in one epoch. */
 export function cropAndFlipOf(seed: number, epoch: number, sampleId: number): CropAndFlip {
   const random = randomStream(seed, 'augment', epoch, sampleId);

@@ -5,6 +5,7 @@ import { parametersSha256, stateSha256 } from './checkpoint.js';
 import type { Dataset } from './datasets/dataset.js';
 import { evaluateAll } from './evaluation.js';
 import type { EvaluationResult } from './evaluation.js';
+import { evaluationShardSize } from './evaluation-views.js';
 import { addInto, widenBfloat16 } from './float-arrays.js';
 import type { JobSpec } from './job-spec.js';
 import { Network } from './network.js';
@@ -173,7 +174,8 @@ class InProcessRun {
 
   async evaluate(): Promise<EvaluationResult> {
     this.network.loadParameters(this.state.parameters, this.state.statistics);
-    return evaluateAll(this.network, this.dataset, this.spec.training.shardSize);
+    const { evaluation: views } = this.spec;
+    return evaluateAll([this.network], this.dataset, { shardSize: evaluationShardSize(this.spec), views });
   }
 
   async #prepare(epoch: number, first: number, shards: readonly Shard[], task: TaskShards): Promise<ShardInput[]> {

@@ -52,7 +52,7 @@ export function withDefaults(given: Fields): Fields {
       name,
       priority: 0,
       faults: { reproducibility: 'strict', onNotFinite: 'pause', speculation: true, proofShare: 0 },
-      evaluation: { everyEpochs: asFields(dataset).test === null ? 0 : 1, crops: 1 },
+      evaluation: { everyEpochs: asFields(dataset).test === null ? 0 : 1, crops: 1, scales: [] },
       checkpoint: { everySteps: 500, keep: 3 },
     },
     { ...given, dataset, model, training },

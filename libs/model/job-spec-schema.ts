@@ -101,7 +101,20 @@ const faultsShape = {
 
 const evaluationShape = {
   everyEpochs: described(whole(0, 1_000_000), 'Epochs between evaluations on the test images; 0: never.', 1),
-  crops: described(z.union([z.literal(1), z.literal(10)], 'must be 1 or 10'), 'Crops per test image.', 1),
+  crops: described(
+    z.union([z.literal(1), z.literal(10)], 'must be 1 or 10'),
+    'Crops per test image whose scores are averaged: 1: the middle; 10: four corners, the middle, and their mirror images.',
+    1,
+  ),
+  scales: described(
+    z
+      .array(whole(32, 2048), 'must be a list of whole numbers from 32 to 2048')
+      .max(10, 'must have 10 entries or fewer')
+      .default([]),
+    'Shorter sides, in pixels, that test images are resized to; scores are averaged over them. With 1 crop the network sees whole images, ' +
+      'fully convolutionally. Empty: the usual size alone.',
+    [],
+  ),
 };
 
 const checkpointShape = {

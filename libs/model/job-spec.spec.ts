@@ -77,7 +77,7 @@ describe('defaults', () => {
         shuffle: { kind: 'global' },
       },
       faults: { reproducibility: 'strict', onNotFinite: 'pause', speculation: true, proofShare: 0 },
-      evaluation: { everyEpochs: 1, crops: 1 },
+      evaluation: { everyEpochs: 1, crops: 1, scales: [] },
       checkpoint: { everySteps: 500, keep: 3 },
       priority: 0,
     });

@@ -1,7 +1,9 @@
-// The one reader of the environment in the worker: names, defaults, limits, and which settings TensorFlow gets.
+// The one reader of the environment in the worker: names, defaults, limits.
 // Refuses to know what the values are used for.
 import { hostname } from 'node:os';
 import { z } from 'zod';
+
+export { kernelFlags, tensorflowEnvironment } from '#model/tensorflow/settings.js';
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
@@ -91,23 +93,3 @@ export function loadConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     exitWithParent: values.LOCKSTEP_EXIT_WITH_PARENT === '1',
   };
 }
-
-/**
- * Settings of TensorFlow, which reads them from the process when its library loads. Those that change kernels are fixed,
- * whatever the user's environment says, so that workers of one class stay one class.
- */
-export function tensorflowEnvironment(threads: number): Record<string, string> {
-  return { ...kernelFlags, TF_NUM_INTRAOP_THREADS: String(threads), ...quiet };
-}
-
-/** The settings that change the bits, apart from the number of threads. */
-export const kernelFlags: Readonly<Record<string, string>> = {
-  TF_DETERMINISTIC_OPS: '1',
-  TF_ENABLE_ONEDNN_OPTS: '1',
-};
-
-const quiet = {
-  TF_NUM_INTEROP_THREADS: '1',
-  TF_FORCE_GPU_ALLOW_GROWTH: 'true',
-  TF_CPP_MIN_LOG_LEVEL: '2',
-} as const;

@@ -1,5 +1,6 @@
 // Owns: what every dataset offers to whoever prepares images, and the choice of the reader by kind.
 // Refuses to know: how samples are ordered, cut into shards or computed on.
+import type { EvaluationViews, ViewGroup } from '../evaluation-views.js';
 import type { DatasetSpec } from '../job-spec.js';
 import { openCifar10 } from './cifar10.js';
 import { DatasetError } from './dataset-error.js';
@@ -33,6 +34,21 @@ export interface Dataset {
   ): Promise<void>;
   /** Writes the test images [first, first + count), normalised and not augmented. */
   prepareTest(first: number, count: number, out: Float32Array, labels: Int32Array): Promise<void>;
+  /**
+   * Writes several normalised views of the test images [first, first + count), those of one sample after those of the one
+   * before it.
+   *
+   * @param out has room for count times `viewElements(views, …)` numbers; views may leave some of it free
+   * @returns each sample's views, as they lie in `out`
+   * @throws RangeError for views that images of this kind do not have: other sizes of images that come in one size
+   */
+  prepareTestViews(
+    views: EvaluationViews,
+    first: number,
+    count: number,
+    out: Float32Array,
+    labels: Int32Array,
+  ): Promise<ViewGroup[][]>;
   close(): Promise<void>;
 }
 
