@@ -1,5 +1,6 @@
 // Owns: the dataset made of image files: reads them, has them prepared, several at once, and writes numbers and labels.
 // Refuses to know: how files are stored (encoded-images.ts), how images are prepared (images/) and on which thread.
+import { elementsOf, type EvaluationViews, type ViewGroup } from '../evaluation-views.js';
 import type { DatasetSpec } from '../job-spec.js';
 import type { ImageServices } from '../images/image-services.js';
 import type { ImageRecipe } from '../images/prepare-image.js';
@@ -64,6 +65,26 @@ export class DecodedImages implements Dataset {
     await this.#prepareAll('test', ids, () => this.#recipe, out, labels);
   }
 
+  async prepareTestViews(
+    views: EvaluationViews,
+    first: number,
+    count: number,
+    out: Float32Array,
+    labels: Int32Array,
+  ): Promise<ViewGroup[][]> {
+    const { writeTestViews } = await import('../images/test-views.js');
+    const groups: ViewGroup[][] = [];
+    let at = 0;
+    for (let id = first; id < first + count; id++) {
+      labels[id - first] = this.#files.labelOf('test', id);
+      const bytes = await this.#read('test', id);
+      const seen = await this.#named('test', id, writeTestViews(bytes, views, this.#recipe, out.subarray(at)));
+      at += elementsOf([seen]);
+      groups.push(seen);
+    }
+    return groups;
+  }
+
   async close(): Promise<void> {
     await this.#files.close();
   }
@@ -109,8 +130,13 @@ export class DecodedImages implements Dataset {
     signal: AbortSignal,
   ): Promise<void> {
     const bytes = await this.#read(part, id, signal);
+    await this.#named(part, id, this.#services.prepare(bytes, recipe, out));
+  }
+
+  /** Names the file in what goes wrong with it. */
+  async #named<Result>(part: Part, id: number, work: Promise<Result>): Promise<Result> {
     try {
-      await this.#services.prepare(bytes, recipe, out);
+      return await work;
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new DatasetError(
@@ -120,7 +146,7 @@ export class DecodedImages implements Dataset {
     }
   }
 
-  async #read(part: Part, id: number, signal: AbortSignal): Promise<Uint8Array> {
+  async #read(part: Part, id: number, signal?: AbortSignal): Promise<Uint8Array> {
     const { cache } = this.#services;
     const key = `${this.indexHash} ${part} ${id}`;
     const known = cache.get(key);

@@ -149,7 +149,7 @@ function whole(size: number, scaledSize: number, first: number): AxisView {
 }
 
 /** Where a centered window begins; halves go to the even pixel, as in torchvision. */
-function middle(size: number, window: number): number {
+export function middle(size: number, window: number): number {
   const half = (size - window) / 2;
   const floor = Math.floor(half);
   return half === floor || floor % 2 === 0 ? floor : floor + 1;
