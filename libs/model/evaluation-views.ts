@@ -1,6 +1,6 @@
 // Owns: which views of a test image an evaluation averages over: its middle, ten crops, or all of it at several sizes.
 // Refuses to know: how pixels get there (datasets, images/) and what is computed on them (view-scores.ts).
-import type { JobSpec } from './job-spec.js';
+import type { ModelSpec } from './job-spec.js';
 
 export interface EvaluationViews {
   /** 1: the middle; 10: four corners and the middle, and their mirror images (Krizhevsky et al. 2012, section 4.1). */
@@ -43,13 +43,12 @@ export function elementsOf(views: readonly (readonly ViewGroup[])[]): number {
   return each.reduce((sum, elements) => sum + elements, 0);
 }
 
-/** Samples of an evaluation's shards: the job's, or fewer where many views of each would take up too much memory. */
-export function evaluationShardSize({
-  model,
-  training,
-  evaluation,
-}: Pick<JobSpec, 'model' | 'training' | 'evaluation'>): number {
-  if (isSingleView(evaluation)) return training.shardSize;
-  const fitting = Math.floor(SHARD_ELEMENTS / viewElements(evaluation, model.imageSize));
-  return Math.max(1, Math.min(training.shardSize, fitting));
+/** Samples of an evaluation's shards: the training's, or fewer where many views of each would take up too much memory. */
+export function evaluationShardSize(
+  { imageSize }: Pick<ModelSpec, 'imageSize'>,
+  views: EvaluationViews,
+  shardSize: number,
+): number {
+  if (isSingleView(views)) return shardSize;
+  return Math.max(1, Math.min(shardSize, Math.floor(SHARD_ELEMENTS / viewElements(views, imageSize))));
 }

@@ -174,8 +174,9 @@ class InProcessRun {
 
   async evaluate(): Promise<EvaluationResult> {
     this.network.loadParameters(this.state.parameters, this.state.statistics);
-    const { evaluation: views } = this.spec;
-    return evaluateAll([this.network], this.dataset, { shardSize: evaluationShardSize(this.spec), views });
+    const { model, evaluation: views, training } = this.spec;
+    const shardSize = evaluationShardSize(model, views, training.shardSize);
+    return evaluateAll([this.network], this.dataset, { shardSize, views });
   }
 
   async #prepare(epoch: number, first: number, shards: readonly Shard[], task: TaskShards): Promise<ShardInput[]> {

@@ -6,7 +6,7 @@ import { stepsPerEpoch } from './sampler.js';
 export type Fields = Record<string, unknown>;
 
 export const CIFAR10_TRAIN_COUNT = 50_000;
-const CIFAR10_NORMALISATION = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
+export const CIFAR10_NORMALISATION = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
 export const IMAGENET_NORMALISATION = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 export function isFields(value: unknown): value is Fields {

@@ -57,6 +57,7 @@ interface DataFile {
 class Cifar10Dataset implements Dataset {
   readonly kind = 'cifar10';
   readonly classes = CIFAR10_CLASSES.length;
+  readonly classNames = CIFAR10_CLASSES;
   readonly imageShape = [CIFAR10_SIZE, CIFAR10_SIZE, 3] as const;
   readonly trainCount: number;
   readonly testCount: number;

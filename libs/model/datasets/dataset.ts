@@ -14,6 +14,8 @@ export interface Dataset {
   readonly trainCount: number;
   readonly testCount: number;
   readonly classes: number;
+  /** Names by class number, where classes have names. */
+  readonly classNames?: readonly string[];
   /** Height, width and channels of what the prepare functions write per image. */
   readonly imageShape: readonly [height: number, width: number, channels: number];
   /** SHA-256 in hex of what the images are; equal hashes mean equal pixels and labels. Part of what determines a job's bits. */

@@ -47,6 +47,24 @@ export async function writeTestViews(
   return groups;
 }
 
+/**
+ * Writes the middle of an image whose shorter side is made as long as wanted: what a net sees of an image by itself.
+ *
+ * @param out gets [imageSize, imageSize, 3] numbers
+ * @throws ImageError
+ */
+export async function writeMiddle(
+  bytes: Uint8Array,
+  shorterSide: number,
+  { imageSize, mean, std }: Pick<ImageRecipe, 'imageSize' | 'mean' | 'std'>,
+  out: Float32Array,
+): Promise<void> {
+  const image = await decodeTestImage(bytes, shorterSide);
+  const [left, top] = [middle(image.width, imageSize), middle(image.height, imageSize)];
+  const pixels = cut(image, { left, top, width: imageSize, height: imageSize });
+  normaliseInto(pixels, imageSize, false, normalisationTable(mean, std), out);
+}
+
 function cornersAndMiddle({ width, height }: DecodedImage, size: number): Window[] {
   const [right, bottom] = [width - size, height - size];
   return [

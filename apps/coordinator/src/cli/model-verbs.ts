@@ -1,9 +1,11 @@
 // The verbs that work on trained nets, on this machine and without a coordinator: their arguments, options and help.
 // Refuses to know how they are carried out (commands/*), which is loaded only when one is called.
 import { type Command, Option } from 'commander';
-import { example } from './arguments.js';
+import { collect, example, wholeNumber } from './arguments.js';
+import type { EvaluateOptions } from './commands/evaluate.js';
 import type { ExportOptions } from './commands/export.js';
 import type { ImportOptions } from './commands/import.js';
+import type { PredictOptions } from './commands/predict.js';
 
 type Finish = (exitCode: number) => void;
 
@@ -49,4 +51,80 @@ export function registerModelVerbs(program: Command, environment: NodeJS.Process
       const { importModel } = await import('./commands/import.js');
       finish(await importModel(file, options, environment));
     });
+
+  program
+    .command('predict <image...>')
+    .description('name the five likeliest classes of images')
+    .requiredOption('--checkpoint <path>', 'a checkpoint’s folder, or a safetensors file')
+    .option('--architecture <name>', ARCHITECTURE)
+    .option('--labels <file>', 'names of the classes, one a line (else those that the checkpoint or ImageNet has)')
+    .addOption(threads())
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      example(
+        'lockstep predict cat.jpg --checkpoint data/jobs/ID/checkpoints/step-00001173',
+        'lockstep predict *.jpg --checkpoint resnet50.safetensors --json',
+      ),
+    )
+    .action(async (images: string[], options: PredictOptions) => {
+      const { predict } = await import('./commands/predict.js');
+      finish(await predict(images, options));
+    });
+
+  program
+    .command('evaluate')
+    .description('loss, top-1 and top-5 of a net, or of several together, on a dataset’s test images')
+    .addOption(
+      new Option(
+        '--checkpoint <path>',
+        'a checkpoint’s folder or a safetensors file; of several the scores are averaged',
+      )
+        .argParser(collect)
+        .default([], 'none'),
+    )
+    .option(
+      '--dataset <dataset>',
+      'a folder, cifar10, synthetic, or a spec’s dataset as JSON (else what it was trained on)',
+    )
+    .addOption(new Option('--crops <count>', 'views of each image').choices(['1', '10']).default('1'))
+    .option(
+      '--scales <sides>',
+      'shorter sides of the images, such as 224,256,384,480,640; scores are averaged',
+      wholeNumbers,
+    )
+    .option('--architecture <name>', ARCHITECTURE)
+    .option(
+      '--batch-size <count>',
+      'images that are computed at once (else the shard size of the training)',
+      wholeNumber(1, 65_536),
+    )
+    .addOption(threads())
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      example(
+        'lockstep evaluate --checkpoint data/jobs/ID/checkpoints/step-00001173',
+        'lockstep evaluate --checkpoint resnet50.safetensors --dataset /data/imagenet --crops 10',
+        'lockstep evaluate --checkpoint A --checkpoint B --dataset /data/imagenet --scales 224,256,384,480,640',
+      ),
+    )
+    .action(async (options: EvaluateOptions) => {
+      const { evaluate } = await import('./commands/evaluate.js');
+      finish(await evaluate(options, environment));
+    });
+}
+
+function threads(): Option {
+  return new Option(
+    '--threads <count>',
+    'threads of TensorFlow; with another number than the workers’ the last digits may differ',
+  )
+    .argParser(wholeNumber(1, 1024))
+    .default(1);
+}
+
+function wholeNumbers(text: string): number[] {
+  const one = wholeNumber(32, 2048);
+  return text.split(',').map((part) => one(part.trim()));
 }

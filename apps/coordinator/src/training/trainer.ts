@@ -281,7 +281,8 @@ export class Trainer {
     const { version } = this.#version;
     if (!this.#evaluationDueAt(version) || this.progress.test?.step === version) return true;
     const { id: jobId, lineage, spec, dataset } = this.job;
-    const plan = planEvaluation(evaluationShardSize(spec), dataset.testCount);
+    const shardSize = evaluationShardSize(spec.model, spec.evaluation, spec.training.shardSize);
+    const plan = planEvaluation(shardSize, dataset.testCount);
     const evaluation = new Evaluation({ jobId, lineage, version }, plan, this.board);
     this.#evaluation = evaluation;
     this.progress.evaluating = true;
