@@ -180,14 +180,14 @@ class InProcessRun {
   }
 
   async #prepare(epoch: number, first: number, shards: readonly Shard[], task: TaskShards): Promise<ShardInput[]> {
-    const { seed } = this.spec.training;
+    const { training } = this.spec;
     const pixels = this.dataset.imageShape.reduce((product, side) => product * side, 1);
     const inputs: ShardInput[] = [];
     for (const shard of shards.slice(task.firstShard, task.firstShard + task.shardCount)) {
-      const ids = sampleIds(seed, epoch, this.dataset.trainCount, first + shard.first, shard.count);
+      const ids = sampleIds(training, epoch, this.dataset.trainCount, first + shard.first, shard.count);
       const images = new Float32Array(shard.count * pixels);
       const labels = new Int32Array(shard.count);
-      await this.dataset.prepareTrain(ids, seed, epoch, this.spec.dataset.augmentation, images, labels);
+      await this.dataset.prepareTrain(ids, training.seed, epoch, this.spec.dataset.augmentation, images, labels);
       inputs.push({ images, labels });
     }
     return inputs;

@@ -98,7 +98,8 @@ export class ImagePool implements ImageServices {
     worker.on('exit', (code) => {
       this.#threads.splice(this.#threads.indexOf(thread), 1);
       const why = cause === undefined ? `ended with code ${code}` : `died: ${messageOf(cause)}`;
-      for (const { reject } of thread.waiting.values()) reject(new Error(`was not prepared: an image thread ${why}`));
+      for (const waiting of thread.waiting.values())
+        waiting.reject(new Error(`was not prepared: an image thread ${why}`));
     });
     return thread;
   }

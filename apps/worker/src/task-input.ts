@@ -42,7 +42,7 @@ export async function prepareInput(
       const end = at + shard.samples;
       const own = images.subarray(at * imageElements, end * imageElements);
       if (train) {
-        const shardIds = sampleIds(seed, epoch, dataset.trainCount, shard.first, shard.samples);
+        const shardIds = sampleIds(spec.training, epoch, dataset.trainCount, shard.first, shard.samples);
         ids.set(shardIds, at);
         await dataset.prepareTrain(shardIds, seed, epoch, spec.dataset.augmentation, own, labels.subarray(at, end));
       } else await dataset.prepareTest(shard.first, shard.samples, own, labels.subarray(at, end));

@@ -69,7 +69,7 @@ function shardsAt(first: number) {
 /** What the task must give, computed here without worker and wire. */
 async function expectedOf(task: TaskEntry) {
   const samples = samplesOf(task);
-  const ids = sampleIds(spec.training.seed, task.epoch, dataset.trainCount, task.shards[0]!.first, samples);
+  const ids = sampleIds(spec.training, task.epoch, dataset.trainCount, task.shards[0]!.first, samples);
   const pixels = 16 * 16 * 3;
   const images = new Float32Array(samples * pixels);
   const labels = new Int32Array(samples);
