@@ -32,6 +32,17 @@ export interface NetworkOptions {
   readonly labelSmoothing?: number;
 }
 
+/** An evaluated batch, with the scores [n, classes] that decided: logits, or probabilities where several were averaged. */
+export interface EvaluatedBatch extends LossResult {
+  readonly scores: Float32Array;
+}
+
+/** Sides of images that are not square. */
+export interface ImageSides {
+  readonly height: number;
+  readonly width: number;
+}
+
 /** What a forward pass leaves outside the layers. */
 interface Forward {
   /** The images on the device; in evaluation freed already. */
@@ -107,20 +118,25 @@ export class Network {
    * Forward with running statistics, and the plain loss without smoothing, so that figures of different trainings compare.
    * The sums are over all the images given: keep batches small enough for memory.
    */
-  evaluate(images: Float32Array, labels: Int32Array): LossResult {
+  evaluate(images: Float32Array, labels: Int32Array): EvaluatedBatch {
     return disposeOnError(() => {
       const { logits, average } = timed('forward', () => this.#forward(images, labels.length, false));
       average.dispose();
       const { result } = crossEntropy(logits, labels, 0, undefined);
+      const scores = logits.readFloat32();
       logits.dispose();
-      return result;
+      return { ...result, scores };
     });
   }
 
-  /** The logits [n, classes] of `count` images with running statistics. */
-  predict(images: Float32Array, count: number): Float32Array {
+  /**
+   * The logits [n, classes] of `count` images with running statistics. Of larger images than in training they are the mean
+   * over all places, as the net is fully convolutional up to its average.
+   * @param sides where the images are not square
+   */
+  predict(images: Float32Array, count: number, sides?: ImageSides): Float32Array {
     return disposeOnError(() => {
-      const { logits, average } = this.#forward(images, count, false);
+      const { logits, average } = this.#forward(images, count, false, sides);
       average.dispose();
       const values = logits.readFloat32();
       logits.dispose();
@@ -134,8 +150,8 @@ export class Network {
   }
 
   /** In training every layer keeps what its backward needs; in evaluation each input is freed once it has been read. */
-  #forward(images: Float32Array, count: number, training: boolean): Forward {
-    const input = this.#upload(images, count);
+  #forward(images: Float32Array, count: number, training: boolean, sides?: ImageSides): Forward {
+    const input = this.#upload(images, count, sides ?? this.#squareSides(images, count));
     let x = input;
     const advance = (next: Tensor): void => {
       if (!training) x.dispose();
@@ -171,13 +187,17 @@ export class Network {
     for (const block of this.#blocks) block.reportStatistics(sink);
   }
 
-  #upload(images: Float32Array, count: number): Tensor {
-    const channels = this.#plan.imageChannels;
-    const side = Math.sqrt(images.length / (count * channels));
+  #squareSides(images: Float32Array, count: number): ImageSides {
+    const side = Math.sqrt(images.length / (count * this.#plan.imageChannels));
     if (count < 1 || !Number.isInteger(side) || side < 1) {
+      const channels = this.#plan.imageChannels;
       throw new RangeError(`${images.length} numbers are not ${count} square images of ${channels} channels`);
     }
-    const exact = Tensor.of(images, [count, side, side, channels]);
+    return { height: side, width: side };
+  }
+
+  #upload(images: Float32Array, count: number, { height, width }: ImageSides): Tensor {
+    const exact = Tensor.of(images, [count, height, width, this.#plan.imageChannels]);
     if (this.precision === 'float32') return exact;
     const rounded = cast(exact, 'bfloat16');
     exact.dispose();

@@ -1,5 +1,6 @@
 // What the main thread and the compute thread tell each other. Big arrays lie in shared memory, nothing big is copied.
 // Refuses to know who computes and who delivers.
+import type { ViewGroup } from '#model/evaluation-views.js';
 import type { ModelSpec } from '#model/job-spec.js';
 import type { Precision } from '#model/network.js';
 
@@ -29,6 +30,8 @@ export interface ComputeInput {
   readonly labels: Int32Array;
   /** Samples of each shard, in order; their sum is the number of samples. */
   readonly shardSamples: readonly number[];
+  /** Of each sample, where an evaluation averages over several views: `images` then holds them instead, without holes. */
+  readonly views?: readonly (readonly ViewGroup[])[];
 }
 
 export interface TrainRequest {

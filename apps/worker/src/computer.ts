@@ -1,8 +1,10 @@
 // Computes tasks with TensorFlow on the thread that calls it: networks per job, the version each holds, counters for others.
 // Refuses to know threads and messages; what it shows others while it works goes through the control words.
+import { elementsOf, type ViewGroup } from '#model/evaluation-views.js';
 import { Network } from '#model/network.js';
 import { observingPasses, timed } from '#model/pass-times.js';
 import { computeTask, type ShardInput, type TaskResult } from '#model/task-computation.js';
+import { evaluateViews } from '#model/view-scores.js';
 import { hostClockMs } from '#proto/host-clock.js';
 import {
   type ComputeInput,
@@ -91,9 +93,11 @@ export class Computer {
   #evaluate(id: number, request: EvaluateRequest): TaskResult {
     const network = this.#prepare(request.job, request.parameters);
     const totals = { samples: 0, lossSum: 0, top1Hits: 0, top5Hits: 0 };
-    for (const { images, labels } of shardsOf(request.input)) {
+    for (const { images, labels, views } of evaluationShardsOf(request.input)) {
       this.#step(id);
-      const { lossSum, top1Hits, top5Hits } = network.evaluate(images, labels);
+      const judged =
+        views === undefined ? network.evaluate(images, labels) : evaluateViews([network], images, views, labels);
+      const { lossSum, top1Hits, top5Hits } = judged;
       totals.samples += labels.length;
       totals.lossSum += lossSum;
       totals.top1Hits += top1Hits;
@@ -156,6 +160,22 @@ export class Computer {
   #publishTensors(): void {
     Atomics.store(this.#control, word.tensors, this.#countTensors());
   }
+}
+
+/** Shards whose samples may have views of several sizes. */
+function evaluationShardsOf(
+  input: ComputeInput,
+): (ShardInput & { readonly views?: readonly (readonly ViewGroup[])[] })[] {
+  const { views, images, labels } = input;
+  if (views === undefined) return shardsOf(input);
+  let [first, at] = [0, 0];
+  return input.shardSamples.map((samples) => {
+    const own = views.slice(first, first + samples);
+    const end = at + elementsOf(own);
+    const shard = { images: images.subarray(at, end), labels: labels.subarray(first, first + samples), views: own };
+    [first, at] = [first + samples, end];
+    return shard;
+  });
 }
 
 function shardsOf(input: ComputeInput): ShardInput[] {

@@ -28,20 +28,20 @@ describe('numerics class', () => {
   it('holds versions, flags and threads', () => {
     const flags = { TF_ENABLE_ONEDNN_OPTS: '1', TF_DETERMINISTIC_OPS: '1' };
     const facts = { tensorflowVersion: '2.21.0', deviceKind: 'cpu', kernels: '7' } as const;
-    expect(numericsClassOf(facts, flags, 2, cpuinfo)).toEqual({
+    expect(numericsClassOf(facts, flags, 2, 'sharp 1', cpuinfo)).toEqual({
       tensorflowVersion: '2.21.0',
       flags: 'LOCKSTEP_KERNELS=7 TF_DETERMINISTIC_OPS=1 TF_ENABLE_ONEDNN_OPTS=1',
       deviceKind: 'cpu',
       deviceModel: 'AMD EPYC 9R14',
       instructionSet: 'amx_bf16,avx2,avx512_bf16,avx512f,fma',
       threads: 2,
-      imageLibrary: '',
+      imageLibrary: 'sharp 1',
     });
   });
 
   it('of a GPU names the device instead of the processor', () => {
     const facts = { tensorflowVersion: '2.21.0', deviceKind: 'cuda', kernels: '' } as const;
-    expect(numericsClassOf(facts, {}, 1, cpuinfo, () => 'NVIDIA Model 1')).toMatchObject({
+    expect(numericsClassOf(facts, {}, 1, '', cpuinfo, () => 'NVIDIA Model 1')).toMatchObject({
       deviceModel: 'NVIDIA Model 1',
       instructionSet: '',
     });

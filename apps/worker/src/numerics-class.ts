@@ -54,11 +54,16 @@ export function nvidiaModels(folder = '/proc/driver/nvidia/gpus'): string {
   return [...new Set(models)].toSorted().join(', ') || 'unknown NVIDIA device';
 }
 
-/** The class, from what the compute thread found and `flags`, the settings of TensorFlow that change kernels; ours are named beside them. */
+/**
+ * The class, from what the compute thread found and `flags`, the settings of TensorFlow that change kernels; ours are named
+ * beside them. The library that decodes images belongs to it whatever a job trains on: workers have one queue, and one
+ * version of Lockstep has one library.
+ */
 export function numericsClassOf(
   facts: ComputeFacts,
   flags: Readonly<Record<string, string>>,
   threads: number,
+  imageLibrary: string,
   cpuinfo: string = readFileSync('/proc/cpuinfo', 'utf8'),
   nvidia: () => string = nvidiaModels,
 ): NumericsClass {
@@ -74,7 +79,6 @@ export function numericsClassOf(
     // Host-side work of a GPU worker has no part in gradients.
     instructionSet: facts.deviceKind === 'cpu' ? processor.extensions.join(',') : '',
     threads,
-    // No dataset of this version has images that need decoding.
-    imageLibrary: '',
+    imageLibrary,
   };
 }

@@ -17,6 +17,7 @@ export interface WorkerOptions {
   /** What the worker says of itself. */
   readonly introduction: RegisterRequest;
   readonly compute: MembershipOptions['compute'];
+  readonly images: MembershipOptions['images'];
   readonly log: Logger;
   /** How long the compute thread may hold a task that nobody wants. @default 30,000 ms */
   readonly letGoMs?: number | undefined;
@@ -65,7 +66,7 @@ export class PoolWorker {
   }
 
   async #serveOnce(): Promise<void> {
-    const { introduction, access, openQueue, compute, log, letGoMs } = this.#options;
+    const { introduction, access, openQueue, compute, images, log, letGoMs } = this.#options;
     const { signal } = this.#stop;
     const registration = await register(this.#pool, introduction, log, signal).catch(unlessStopped(signal));
     if (registration === undefined) return;
@@ -83,6 +84,7 @@ export class PoolWorker {
       openQueue,
       compute,
       spans: this.#spans,
+      images,
       log,
       letGoMs,
       onDrain,

@@ -101,6 +101,7 @@ export class JobCheckpoints {
           step: version,
           epoch: version / stepsPerEpoch(dataset.trainCount, spec.training.batchSize),
           datasetIndexHash: dataset.indexHash,
+          ...(dataset.classNames === undefined ? {} : { classNames: [...dataset.classNames] }),
           metrics: newestMetrics(this.#progress),
           versions,
           numericsClass,

@@ -1,6 +1,7 @@
 // Trains one job, step by step: plan, hand out, collect, commit, publish. Owns the order in which things happen;
 // refuses to know how tasks travel (task-board.ts), how contributions are judged (step-collector.ts), how sums and
 // updates are computed (slices/) and what a commit and a checkpoint consist of (commit.ts, job-checkpoints.ts).
+import { evaluationShardSize } from '#model/evaluation-views.js';
 import { contributionBytes, estimateCoordinatorMemory } from '#model/memory.js';
 import { stepsPerEpoch } from '#model/sampler.js';
 import { type ScheduleState, totalStepsOf } from '#model/schedule.js';
@@ -300,7 +301,8 @@ export class Trainer {
     const { version } = this.#version;
     if (!this.#evaluationDueAt(version) || this.progress.test?.step === version) return true;
     const { id: jobId, lineage, spec, dataset } = this.job;
-    const plan = planEvaluation(spec.training.shardSize, dataset.testCount);
+    const shardSize = evaluationShardSize(spec.model, spec.evaluation, spec.training.shardSize);
+    const plan = planEvaluation(shardSize, dataset.testCount);
     const evaluation = new Evaluation({ jobId, lineage, version }, plan, this.board);
     this.#evaluation = evaluation;
     this.progress.evaluating = true;

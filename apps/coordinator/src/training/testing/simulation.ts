@@ -226,9 +226,9 @@ class Simulation {
 
   #newWorker(): SimulatedWorker {
     const { registry, jobs, slices } = this.#coordinator;
-    const { seed } = this.#spec.training;
+    const order = this.#spec.training;
     const poisoned = this.#scenario.poison?.sampleId;
-    return new SimulatedWorker({ registry, jobs, slices, queue: this.#queue, trainCount, seed, poisoned });
+    return new SimulatedWorker({ registry, jobs, slices, queue: this.#queue, trainCount, order, poisoned });
   }
 
   /** One move of anybody; time passes only sometimes, unless nobody can move. */
