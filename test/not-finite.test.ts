@@ -15,13 +15,14 @@ import type { SystemOptions } from './support/test-system.js';
 
 const samples = 209;
 const [batchSize, shardSize, seed] = [48, 16, 5];
+const order = { seed, shuffle: { kind: 'global' } } as const;
 /** Two epochs and three steps. */
 const steps = 2 * syntheticStepsPerEpoch + 3;
 const expected = 2 * samples + 3 * batchSize;
 
 /** Where a sample is in an epoch: in which step, and in which shard of it. */
 function placeOf(sample: number, epoch: number): { step: number; shard: number } {
-  const position = sampleIds(seed, epoch, samples, 0, samples).indexOf(sample);
+  const position = sampleIds(order, epoch, samples, 0, samples).indexOf(sample);
   const step = epoch * syntheticStepsPerEpoch + Math.floor(position / batchSize);
   return { step, shard: Math.floor((position % batchSize) / shardSize) };
 }
@@ -37,7 +38,7 @@ const places = [placeOf(poisoned, 0), placeOf(poisoned, 1)];
 /** Ids of the samples of its shards, in the order of steps. */
 const leftOut = places.map(({ step, shard }) => {
   const { epoch, first } = miniBatchPositions(samples, batchSize, step);
-  return [...sampleIds(seed, epoch, samples, first + shard * shardSize, shardSize)];
+  return [...sampleIds(order, epoch, samples, first + shard * shardSize, shardSize)];
 });
 
 /** Two shards in a task: which of them is to blame has to be found. */
@@ -58,7 +59,7 @@ describe('onNotFinite: exclude', () => {
   let quiet: Hashes;
   beforeAll(async () => {
     const excluded = Object.fromEntries(places.map(({ step, shard }) => [step, [shard]]));
-    quiet = hashesOf(await trainPlainly(spec('exclude'), excluded));
+    quiet = hashesOf(await trainPlainly(spec('exclude'), { excluded }));
   });
 
   async function expectThatEnd(system: TestSystem, id: string): Promise<void> {

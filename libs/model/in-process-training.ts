@@ -5,6 +5,7 @@ import { parametersSha256, stateSha256 } from './checkpoint.js';
 import type { Dataset } from './datasets/dataset.js';
 import { evaluateAll } from './evaluation.js';
 import type { EvaluationResult } from './evaluation.js';
+import { evaluationShardSize } from './evaluation-views.js';
 import { addInto, widenBfloat16 } from './float-arrays.js';
 import type { JobSpec } from './job-spec.js';
 import { Network } from './network.js';
@@ -178,18 +179,20 @@ class InProcessRun {
 
   async evaluate(): Promise<EvaluationResult> {
     this.network.loadParameters(this.state.parameters, this.state.statistics);
-    return evaluateAll(this.network, this.dataset, this.spec.training.shardSize);
+    const { model, evaluation: views, training } = this.spec;
+    const shardSize = evaluationShardSize(model, views, training.shardSize);
+    return evaluateAll([this.network], this.dataset, { shardSize, views });
   }
 
   async #prepare(epoch: number, first: number, shards: readonly Shard[], task: TaskShards): Promise<ShardInput[]> {
-    const { seed } = this.spec.training;
+    const { training } = this.spec;
     const pixels = this.dataset.imageShape.reduce((product, side) => product * side, 1);
     const inputs: ShardInput[] = [];
     for (const shard of shards.slice(task.firstShard, task.firstShard + task.shardCount)) {
-      const ids = sampleIds(seed, epoch, this.dataset.trainCount, first + shard.first, shard.count);
+      const ids = sampleIds(training, epoch, this.dataset.trainCount, first + shard.first, shard.count);
       const images = new Float32Array(shard.count * pixels);
       const labels = new Int32Array(shard.count);
-      await this.dataset.prepareTrain(ids, seed, epoch, this.spec.dataset.augmentation, images, labels);
+      await this.dataset.prepareTrain(ids, training.seed, epoch, this.spec.dataset.augmentation, images, labels);
       inputs.push({ images, labels });
     }
     return inputs;

@@ -16,12 +16,16 @@ export interface PlainOutcome {
   readonly evaluation?: { readonly lossSum: number; readonly top1Hits: number; readonly samples: number };
 }
 
-/** Trains by `spec` from start to end, without the shards that `excluded` lists by step. */
-export async function trainPlainly(
-  spec: object,
-  excluded: Readonly<Record<number, readonly number[]>> = {},
-): Promise<PlainOutcome> {
-  const location = (await findCifar10(loadConfig(process.env).cacheDir)) ?? '';
+export interface PlainOptions {
+  /** The folder that holds the dataset. @default CIFAR-10's in the cache */
+  readonly dataset?: string;
+  /** Shards to leave out, by step. */
+  readonly excluded?: Readonly<Record<number, readonly number[]>>;
+}
+
+/** Trains by `spec` from start to end. */
+export async function trainPlainly(spec: object, { dataset, excluded = {} }: PlainOptions = {}): Promise<PlainOutcome> {
+  const location = dataset ?? (await findCifar10(loadConfig(process.env).cacheDir)) ?? '';
   const script = join(distribution, 'test/support/in-process.js');
   const { stdout } = await promisify(execFile)(
     process.execPath,

@@ -4,9 +4,12 @@ import { pathToFileURL } from 'node:url';
 import { join } from 'node:path';
 import type { CallOptions, ClientWritableStream, Metadata } from '@grpc/grpc-js';
 import { pino } from 'pino';
+import { imageLibrary } from '#model/images/image-library.js';
+import { imagesOnThisThread } from '#model/images/image-services.js';
 import { clientCredentials } from '#proto/channel.js';
 import { Outcome, type ReportProbeRequest } from '#proto/generated/lockstep/v1/pool.js';
 import type { PushGradientRequest, PushGradientResponse, PushHeader } from '#proto/generated/lockstep/v1/reducer.js';
+import { SpanRing } from '#proto/span-ring.js';
 import { fromWireKey, taskName } from '#proto/task-entry.js';
 import { ComputeClient } from '../../apps/worker/src/compute-client.js';
 import { kernelFlags, tensorflowEnvironment } from '../../apps/worker/src/config.js';
@@ -74,7 +77,7 @@ export class RogueWorker {
       protocolVersion: 1,
       lockstepVersion: 'test',
       name: options.name,
-      numericsClass: numericsClassOf(facts, kernelFlags, 1),
+      numericsClass: numericsClassOf(facts, kernelFlags, 1, imageLibrary()),
       memoryBytes: 2 ** 32,
       pid: process.pid,
     };
@@ -95,7 +98,7 @@ export class RogueWorker {
     this.#pool = pool;
     this.#slices = new Slices(registration.reducerAddresses, access);
     this.#parameters = new ParameterCache(this.#slices, log);
-    this.#jobs = new JobContexts(pool);
+    this.#jobs = new JobContexts(pool, imagesOnThisThread());
     const stages = new TaskStages({
       workerId: registration.workerId,
       pool,
@@ -103,6 +106,7 @@ export class RogueWorker {
       jobs: this.#jobs,
       parameters: this.#parameters,
       compute,
+      spans: new SpanRing(),
       log,
       release: (task, reason, detail) => this.#session.release(task, reason, detail),
     });
@@ -119,6 +123,7 @@ export class RogueWorker {
       onYield: (id) => this.#pipeline.yield(id),
       onPushHeld: (id) => stages.pushHeld(id),
       onDrain: () => this.#queue.pause(),
+      spansOf: () => ({ spans: [], firstWholeStep: 0 }),
       onEndJob: (jobId) => {
         this.#parameters.endJob(jobId);
         this.#jobs.endJob(jobId);

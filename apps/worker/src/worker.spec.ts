@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { imagesOnThisThread } from '#model/images/image-services.js';
 import { openDataset } from '#model/datasets/dataset.js';
 import { resolveJobSpec } from '#model/job-spec.js';
 import { Network } from '#model/network.js';
@@ -68,7 +69,7 @@ function shardsAt(first: number) {
 /** What the task must give, computed here without worker and wire. */
 async function expectedOf(task: TaskEntry) {
   const samples = samplesOf(task);
-  const ids = sampleIds(spec.training.seed, task.epoch, dataset.trainCount, task.shards[0]!.first, samples);
+  const ids = sampleIds(spec.training, task.epoch, dataset.trainCount, task.shards[0]!.first, samples);
   const pixels = 16 * 16 * 3;
   const images = new Float32Array(samples * pixels);
   const labels = new Int32Array(samples);
@@ -127,6 +128,7 @@ describe('PoolWorker', () => {
         pid: 1,
       },
       compute,
+      images: imagesOnThisThread(),
       log: silent,
       letGoMs,
     });

@@ -5,7 +5,7 @@ import type { LedgerRecord, StepRecord } from './ledger-format.js';
 import { planStep } from './step-plan.js';
 import { stepRecord } from './testing/step-record.js';
 
-const training = { batchSize: 8, shardSize: 4, shardsPerTask: 1, seed: 3 };
+const training = { batchSize: 8, shardSize: 4, shardsPerTask: 1, seed: 3, shuffle: { kind: 'global' } } as const;
 const trainCount = 21;
 const expected = (step: number, excluded?: readonly number[]) => planStep(training, trainCount, step, excluded);
 

@@ -38,7 +38,7 @@ export interface StepPlan {
   readonly sampleIdsSha256: string;
 }
 
-type Training = Pick<JobSpec['training'], 'batchSize' | 'shardSize' | 'shardsPerTask' | 'seed'>;
+type Training = Pick<JobSpec['training'], 'batchSize' | 'shardSize' | 'shardsPerTask' | 'seed' | 'shuffle'>;
 
 /**
  * @param trainCount samples of an epoch
@@ -83,7 +83,7 @@ export function planShardsSingly(
 export function idsOfShard(training: Training, trainCount: number, plan: StepPlan, shard: number): number[] {
   const found = shardsOf(plan.samples, training.shardSize)[shard];
   if (found === undefined) throw new RangeError(`Step ${plan.step} has no shard ${shard}.`);
-  return [...sampleIds(training.seed, plan.epoch, trainCount, plan.first + found.first, found.count)];
+  return [...sampleIds(training, plan.epoch, trainCount, plan.first + found.first, found.count)];
 }
 
 /** Tasks that a step of a whole mini-batch has: how many workers can help at once. */
@@ -110,7 +110,7 @@ export function entryShards(shards: readonly ShardPlan[]): { first: number; samp
 }
 
 function idsReader(training: Training, trainCount: number, batch: { epoch: number; first: number; samples: number }) {
-  const ids = sampleIds(training.seed, batch.epoch, trainCount, batch.first, batch.samples);
+  const ids = sampleIds(training, batch.epoch, trainCount, batch.first, batch.samples);
   return ({ first, samples }: ShardPlan) => ids.subarray(first - batch.first, first - batch.first + samples);
 }
 

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { PassThrough } from 'node:stream';
 import { roundToBfloat16 } from '#model/reduction.js';
-import { sampleIds } from '#model/sampler.js';
+import { type SampleOrder, sampleIds } from '#model/sampler.js';
 import { blockMessage } from '#proto/blocks.js';
 import { sealedEnd } from '#proto/contribution-seal.js';
 import type { NumericsClass, SessionResponse } from '#proto/generated/lockstep/v1/pool.js';
@@ -34,7 +34,7 @@ export interface Surroundings {
   readonly slices: SimulatedSlices;
   readonly queue: SimulatedQueue;
   readonly trainCount: number;
-  readonly seed: number;
+  readonly order: SampleOrder;
   /** A sample whose gradient is never finite. */
   readonly poisoned?: number | undefined;
 }
@@ -171,9 +171,9 @@ export class SimulatedWorker {
   }
 
   #upload(entry: TaskEntry, version: PublishedVersion, fault: Fault | undefined): void {
-    const { slices, seed, trainCount } = this.#world;
+    const { slices, order, trainCount } = this.#world;
     const ids = Uint32Array.from(
-      entry.shards.flatMap(({ first, samples }) => [...sampleIds(seed, entry.epoch, trainCount, first, samples)]),
+      entry.shards.flatMap(({ first, samples }) => [...sampleIds(order, entry.epoch, trainCount, first, samples)]),
     );
     if (this.#world.poisoned !== undefined && ids.includes(this.#world.poisoned)) fault = 'not finite';
     const hash = createHash('sha256').update(new Uint8Array(ids.buffer)).digest();

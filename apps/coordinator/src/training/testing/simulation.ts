@@ -172,6 +172,7 @@ class Simulation {
       ledger,
       probe: { checksum: null, keep: () => undefined },
       stagingBytes: this.#scenario.stagingBytes,
+      spans: { record: () => undefined },
       metrics: { append: () => undefined, truncateFrom: () => undefined, flush: () => undefined },
       log: pino({ level: 'silent' }),
       now: () => this.#now,
@@ -225,9 +226,9 @@ class Simulation {
 
   #newWorker(): SimulatedWorker {
     const { registry, jobs, slices } = this.#coordinator;
-    const { seed } = this.#spec.training;
+    const order = this.#spec.training;
     const poisoned = this.#scenario.poison?.sampleId;
-    return new SimulatedWorker({ registry, jobs, slices, queue: this.#queue, trainCount, seed, poisoned });
+    return new SimulatedWorker({ registry, jobs, slices, queue: this.#queue, trainCount, order, poisoned });
   }
 
   /** One move of anybody; time passes only sometimes, unless nobody can move. */
