@@ -23,7 +23,7 @@ const verbs = [
   'resume',
   'cancel',
 ];
-verbs.push('workers', 'drain', 'audit', 'timeline');
+verbs.push('workers', 'drain', 'audit', 'timeline', 'tune');
 
 async function run(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   // Port 9 (discard) is nobody's here.
