@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "lanes.h"
+#include "storage.h"
 
 namespace lockstep {
 

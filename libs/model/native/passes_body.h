@@ -1,6 +1,7 @@
 // Owns: the passes themselves, once for all instruction sets: each passes_*.cc includes this under its own.
 // Refuses to know: which instruction set that is. No fused multiply-add: all sets give the same bits.
 
+#include "lanes.h"
 #include "passes.h"
 
 namespace lockstep {
