@@ -5,6 +5,7 @@ import type { ImageServices } from '#model/images/image-services.js';
 import type { RegisterResponse } from '#proto/generated/lockstep/v1/pool.js';
 import type { TaskEntry } from '#proto/task-entry.js';
 import type { Compute } from './compute-client.js';
+import type { ImageCounts } from './image-pool.js';
 import { JobContexts } from './job-contexts.js';
 import { ParameterCache } from './parameters.js';
 import { Pipeline } from './pipeline.js';
@@ -32,7 +33,7 @@ export interface MembershipOptions {
   readonly openQueue: OpenQueue;
   readonly compute: Compute & { readonly progress: number; readonly tensors: number };
   /** Whoever prepares images; outlives the membership. */
-  readonly images: ImageServices;
+  readonly images: ImageServices & { readonly counts: ImageCounts };
   readonly log: Logger;
   /** See `PipelineOptions`. */
   readonly letGoMs?: number | undefined;
@@ -84,6 +85,8 @@ export class Membership {
         this.#parameters.endJob(jobId);
         this.#jobs.endJob(jobId);
         compute.endJob(jobId);
+        const { counts } = images;
+        if (counts.images > 0) log.info({ ...counts, starvedSeconds: this.#stages.starvedSeconds }, 'images so far');
       },
     });
     this.#queue = openQueue({
