@@ -16,9 +16,13 @@ export interface PlainOutcome {
   readonly evaluation?: { readonly lossSum: number; readonly top1Hits: number; readonly samples: number };
 }
 
-/** Trains by `spec` from start to end. */
-export async function trainPlainly(spec: object): Promise<PlainOutcome> {
-  const location = (await findCifar10(loadConfig(process.env).cacheDir)) ?? '';
+/**
+ * Trains by `spec` from start to end.
+ *
+ * @param dataset the folder that holds it; @default CIFAR-10's in the cache
+ */
+export async function trainPlainly(spec: object, dataset?: string): Promise<PlainOutcome> {
+  const location = dataset ?? (await findCifar10(loadConfig(process.env).cacheDir)) ?? '';
   const script = join(distribution, 'test/support/in-process.js');
   const { stdout } = await promisify(execFile)(process.execPath, [script, JSON.stringify(spec), location], {
     env: { ...process.env, ...tensorflowEnvironment(1) },

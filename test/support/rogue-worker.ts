@@ -4,6 +4,8 @@ import { pathToFileURL } from 'node:url';
 import { join } from 'node:path';
 import type { CallOptions, ClientWritableStream, Metadata } from '@grpc/grpc-js';
 import { pino } from 'pino';
+import { imageLibrary } from '#model/images/image-library.js';
+import { imagesOnThisThread } from '#model/images/image-services.js';
 import { clientCredentials } from '#proto/channel.js';
 import { Outcome, type ReportProbeRequest } from '#proto/generated/lockstep/v1/pool.js';
 import type { PushGradientRequest, PushGradientResponse, PushHeader } from '#proto/generated/lockstep/v1/reducer.js';
@@ -69,7 +71,7 @@ export class RogueWorker {
       protocolVersion: 1,
       lockstepVersion: 'test',
       name: options.name,
-      numericsClass: numericsClassOf(facts, kernelFlags, 1),
+      numericsClass: numericsClassOf(facts, kernelFlags, 1, imageLibrary()),
       memoryBytes: 2 ** 32,
       pid: process.pid,
     };
@@ -91,7 +93,7 @@ export class RogueWorker {
     this.#compute = compute;
     this.#slices = new Slices(registration.reducerAddresses, access);
     this.#parameters = new ParameterCache(this.#slices, log);
-    this.#jobs = new JobContexts(pool);
+    this.#jobs = new JobContexts(pool, imagesOnThisThread());
     const stages = new TaskStages({
       workerId: registration.workerId,
       pool,

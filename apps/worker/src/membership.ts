@@ -1,6 +1,7 @@
 // One registration's worth of everything: session, queue, slices and pipeline, from joining to the session's end.
 // Refuses to know how one comes to be registered and what happens afterwards.
 import type { Logger } from 'pino';
+import type { ImageServices } from '#model/images/image-services.js';
 import type { RegisterResponse } from '#proto/generated/lockstep/v1/pool.js';
 import type { TaskEntry } from '#proto/task-entry.js';
 import type { Compute } from './compute-client.js';
@@ -30,6 +31,8 @@ export interface MembershipOptions {
   readonly access: Access;
   readonly openQueue: OpenQueue;
   readonly compute: Compute & { readonly progress: number; readonly tensors: number };
+  /** Whoever prepares images; outlives the membership. */
+  readonly images: ImageServices;
   readonly log: Logger;
   /** See `PipelineOptions`. */
   readonly letGoMs?: number | undefined;
@@ -52,9 +55,9 @@ export class Membership {
   readonly #queue: TaskSource;
   #leaving = false;
 
-  constructor({ registration, pool, access, openQueue, compute, log, letGoMs, onDrain }: MembershipOptions) {
+  constructor({ registration, pool, access, openQueue, compute, images, log, letGoMs, onDrain }: MembershipOptions) {
     this.#slices = new Slices(registration.reducerAddresses, access);
-    this.#jobs = new JobContexts(pool);
+    this.#jobs = new JobContexts(pool, images);
     this.#parameters = new ParameterCache(this.#slices, log);
     this.#stages = new TaskStages({
       workerId: registration.workerId,

@@ -24,14 +24,14 @@ describe('numerics class', () => {
 
   it('holds versions, flags and threads', () => {
     const flags = { TF_ENABLE_ONEDNN_OPTS: '1', TF_DETERMINISTIC_OPS: '1' };
-    expect(numericsClassOf({ tensorflowVersion: '2.21.0', deviceKind: 'cpu' }, flags, 2, cpuinfo)).toEqual({
+    expect(numericsClassOf({ tensorflowVersion: '2.21.0', deviceKind: 'cpu' }, flags, 2, 'sharp 1', cpuinfo)).toEqual({
       tensorflowVersion: '2.21.0',
       flags: 'TF_DETERMINISTIC_OPS=1 TF_ENABLE_ONEDNN_OPTS=1',
       deviceKind: 'cpu',
       deviceModel: 'AMD EPYC 9R14',
       instructionSet: 'amx_bf16,avx2,avx512_bf16,avx512f,fma',
       threads: 2,
-      imageLibrary: '',
+      imageLibrary: 'sharp 1',
     });
   });
 });

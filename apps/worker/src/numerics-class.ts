@@ -37,11 +37,15 @@ export function processorOf(cpuinfo: string): { readonly model: string; readonly
   return { model: field('model name') || 'unknown', extensions: extensions.sort() };
 }
 
-/** The class, from what the compute thread found and `flags`, the settings of TensorFlow that change kernels. */
+/**
+ * The class, from what the compute thread found and `flags`, the settings of TensorFlow that change kernels. The library that
+ * decodes images belongs to it whatever a job trains on: workers have one queue, and one version of Lockstep has one library.
+ */
 export function numericsClassOf(
   facts: ComputeFacts,
   flags: Readonly<Record<string, string>>,
   threads: number,
+  imageLibrary: string,
   cpuinfo: string = readFileSync('/proc/cpuinfo', 'utf8'),
 ): NumericsClass {
   const processor = processorOf(cpuinfo);
@@ -56,7 +60,6 @@ export function numericsClassOf(
     // Host-side work of a GPU worker has no part in gradients.
     instructionSet: facts.deviceKind === 'cpu' ? processor.extensions.join(',') : '',
     threads,
-    // No dataset of this version has images that need decoding.
-    imageLibrary: '',
+    imageLibrary,
   };
 }

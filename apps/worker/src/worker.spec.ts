@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { imagesOnThisThread } from '#model/images/image-services.js';
 import { openDataset } from '#model/datasets/dataset.js';
 import { resolveJobSpec } from '#model/job-spec.js';
 import { Network } from '#model/network.js';
@@ -127,6 +128,7 @@ describe('PoolWorker', () => {
         pid: 1,
       },
       compute,
+      images: imagesOnThisThread(),
       log: silent,
       letGoMs,
     });

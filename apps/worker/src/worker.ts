@@ -16,6 +16,7 @@ export interface WorkerOptions {
   /** What the worker says of itself. */
   readonly introduction: RegisterRequest;
   readonly compute: MembershipOptions['compute'];
+  readonly images: MembershipOptions['images'];
   readonly log: Logger;
   /** How long the compute thread may hold a task that nobody wants. @default 30,000 ms */
   readonly letGoMs?: number | undefined;
@@ -63,7 +64,7 @@ export class PoolWorker {
   }
 
   async #serveOnce(): Promise<void> {
-    const { introduction, access, openQueue, compute, log, letGoMs } = this.#options;
+    const { introduction, access, openQueue, compute, images, log, letGoMs } = this.#options;
     const { signal } = this.#stop;
     const registration = await register(this.#pool, introduction, log, signal).catch(unlessStopped(signal));
     if (registration === undefined) return;
@@ -80,6 +81,7 @@ export class PoolWorker {
       access,
       openQueue,
       compute,
+      images,
       log,
       letGoMs,
       onDrain,

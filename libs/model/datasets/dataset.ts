@@ -1,7 +1,9 @@
 // Owns: what every dataset offers to whoever prepares images, and the choice of the reader by kind.
 // Refuses to know: how samples are ordered, cut into shards or computed on.
+import { imagesOnThisThread, type ImageServices } from '../images/image-services.js';
 import type { DatasetSpec } from '../job-spec.js';
 import { openCifar10 } from './cifar10.js';
+import type { DatasetAccess } from './dataset-access.js';
 import { DatasetError } from './dataset-error.js';
 import { openSynthetic } from './synthetic.js';
 
@@ -36,6 +38,13 @@ export interface Dataset {
   close(): Promise<void>;
 }
 
+/** What a dataset of image files needs besides them. */
+export interface DatasetServices {
+  readonly access?: DatasetAccess;
+  /** @default on the thread that asks */
+  readonly images?: ImageServices;
+}
+
 export type Augmentation = DatasetSpec['augmentation'];
 
 /**
@@ -44,13 +53,24 @@ export type Augmentation = DatasetSpec['augmentation'];
  * @param location the folder that holds it (already resolved and checked by the caller); synthetic ignores it
  * @throws DatasetError if it is not there or damaged
  */
-export async function openDataset(spec: DatasetSpec, location: string): Promise<Dataset> {
+export async function openDataset(
+  spec: DatasetSpec,
+  location: string,
+  { access = {}, images = imagesOnThisThread() }: DatasetServices = {},
+): Promise<Dataset> {
   switch (spec.kind) {
     case 'cifar10':
       return openCifar10(location, spec.normalisation);
     case 'synthetic':
       return openSynthetic(spec);
-    case 'imagefolder':
+    case 'imagefolder': {
+      // Only those who have image files load what reads and decodes them.
+      const [{ openImageFolder }, { DecodedImages }] = await Promise.all([
+        import('./image-folder.js'),
+        import('./decoded-images.js'),
+      ]);
+      return new DecodedImages(spec, await openImageFolder(spec, location, access), images);
+    }
     case 'webdataset':
       throw new DatasetError(`images of kind ${spec.kind} cannot be decoded by this version`);
   }

@@ -76,19 +76,28 @@ export function registerLocalVerbs(program: Command, environment: NodeJS.Process
   const dataset = program.command('dataset').description('datasets on this machine');
   dataset
     .command('prepare')
-    .description('fetch a dataset into the cache and print where it lies')
-    .addArgument(new Argument('<name>', 'the dataset').choices(['cifar10']))
-    .option('--to <folder>', 'copy it there')
+    .description('fetch or make a dataset and print where it lies')
+    .addArgument(new Argument('<name>', 'the dataset').choices(['cifar10', 'imagenet-sample']))
+    .option(
+      '--to <folder>',
+      'put it there (else cifar10 into the cache, imagenet-sample among the datasets of the data folder)',
+    )
     .option('--offline', 'fetch nothing; say what is missing')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      example('lockstep dataset prepare cifar10', 'lockstep dataset prepare cifar10 --to data/datasets/cifar10'),
+      example(
+        'lockstep dataset prepare cifar10',
+        'lockstep dataset prepare cifar10 --to data/datasets/cifar10',
+        'lockstep dataset prepare imagenet-sample',
+      ),
     )
-    .action(async (_name: string, options: { to?: string; offline?: boolean; json?: boolean }) => {
-      const { prepareDatasetCommand } = await import('./commands/dataset.js');
-      finish(await prepareDatasetCommand(options, environment));
-    });
+    .action(
+      async (name: 'cifar10' | 'imagenet-sample', options: { to?: string; offline?: boolean; json?: boolean }) => {
+        const { prepareDatasetCommand } = await import('./commands/dataset.js');
+        finish(await prepareDatasetCommand(name, options, environment));
+      },
+    );
 }
 
 async function foreground(which: 'coordinator' | 'worker', environment: NodeJS.ProcessEnv): Promise<number> {

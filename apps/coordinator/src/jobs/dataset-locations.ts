@@ -13,6 +13,7 @@ export interface DatasetPlaces {
 }
 
 const cifar10Path = 'cifar-10-batches-bin';
+const samplePath = 'imagenet-sample';
 
 export class DatasetLocations {
   readonly #places: DatasetPlaces;
@@ -30,7 +31,8 @@ export class DatasetLocations {
       throw new SpecError([{ path: 'dataset.kind', message: 'cannot be webdataset yet' }]);
     if (spec.dataset.kind === 'synthetic' || this.#local(spec.dataset.path) !== undefined) return;
     if (spec.dataset.kind === 'cifar10' && spec.dataset.path === cifar10Path) return;
-    const message = `there is no ${spec.dataset.path} in ${join(this.#places.dataDir, 'datasets')}`;
+    const remedy = spec.dataset.path === samplePath ? '; `lockstep dataset prepare imagenet-sample` makes it' : '';
+    const message = `there is no ${spec.dataset.path} in ${join(this.#places.dataDir, 'datasets')}${remedy}`;
     throw new SpecError([{ path: 'dataset.path', message }]);
   }
 
