@@ -77,6 +77,7 @@ export class Membership {
         computing: this.#pipeline.computing?.key,
         residentBytes: process.memoryUsage.rss(),
         tensors: compute.tensors,
+        images: { ...images.counts, starvedSeconds: this.#stages.starvedSeconds },
       }),
       onCancel: (id) => this.#pipeline.cancel(id),
       onYield: (id) => this.#pipeline.yield(id),
