@@ -1,6 +1,7 @@
 // Owns: the named presets: job specs as data, each with a line on what it shows and where the recipe comes from.
 // Refuses to know: defaults and validation (job-spec.ts).
 import type { JobSpecInput } from './job-spec-schema.js';
+import { imagenetPresets } from './presets-imagenet.js';
 
 export interface Preset {
   readonly name: string;
@@ -80,6 +81,7 @@ const list: readonly Preset[] = [
     source: HE_2015,
     spec: paperCifar('plain56'),
   },
+  ...imagenetPresets,
   {
     name: 'resnet152-synthetic',
     description: 'ResNet-152 at 224x224 on synthetic images for a few steps: speed and memory at full size.',

@@ -128,7 +128,7 @@ describe('PoolWorker', () => {
         pid: 1,
       },
       compute,
-      images: imagesOnThisThread(),
+      images: { ...imagesOnThisThread(), counts: { images: 0, seconds: 0, cacheHits: 0 } },
       log: silent,
       letGoMs,
     });

@@ -140,11 +140,17 @@ class WorkerSession {
     if (worker === undefined) return this.#fail(status.FAILED_PRECONDITION, 'A session begins with its hello.');
     switch (message.$case) {
       case 'heartbeat': {
-        const { progress, computing, residentBytes, tensors, sentMs } = message.value;
+        const { progress, computing, residentBytes, tensors, sentMs, images } = message.value;
         const coordinatorMs = hostClockMs();
         if (sentMs > 0) worker.send?.({ $case: 'heartbeatAnswer', value: { sentMs, coordinatorMs } });
         const key = fromWireKey(computing);
-        const report = { progress, computing: key === undefined ? null : taskName(key), residentBytes, tensors };
+        const report = {
+          progress,
+          computing: key === undefined ? null : taskName(key),
+          residentBytes,
+          tensors,
+          images,
+        };
         return this.#registry.heartbeat(worker, report);
       }
       case 'spans':
