@@ -3,6 +3,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { InitialWeights } from '#model/exchange/initial-weights.js';
 import { loadConfig } from '../../apps/coordinator/src/config.js';
 import { findCifar10 } from '../../apps/coordinator/src/setup/cifar10.js';
 import { tensorflowEnvironment } from '../../apps/worker/src/config.js';
@@ -20,11 +21,13 @@ export interface PlainOutcome {
  * Trains by `spec` from start to end.
  *
  * @param dataset the folder that holds it; @default CIFAR-10's in the cache
+ * @param weights that it starts from; @default random ones
  */
-export async function trainPlainly(spec: object, dataset?: string): Promise<PlainOutcome> {
+export async function trainPlainly(spec: object, dataset?: string, weights?: InitialWeights): Promise<PlainOutcome> {
   const location = dataset ?? (await findCifar10(loadConfig(process.env).cacheDir)) ?? '';
   const script = join(distribution, 'test/support/in-process.js');
-  const { stdout } = await promisify(execFile)(process.execPath, [script, JSON.stringify(spec), location], {
+  const args = [JSON.stringify(spec), location, ...(weights === undefined ? [] : [JSON.stringify(weights)])];
+  const { stdout } = await promisify(execFile)(process.execPath, [script, ...args], {
     env: { ...process.env, ...tensorflowEnvironment(1) },
   });
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as PlainOutcome;
