@@ -37,5 +37,3 @@ export const initialWeightsSchema = described(
   'Weights that the training starts from, for fine-tuning; what model leaves out is as in their checkpoint. null: random ones.',
   null,
 );
-
-export type InitialWeightsSpec = NonNullable<z.infer<typeof initialWeightsSchema>>;

@@ -5,7 +5,7 @@ import { join, relative, resolve, sep } from 'node:path';
 import { CheckpointError, listCheckpoints, readManifest, type CheckpointManifest } from '#model/checkpoint.js';
 import { headOf, type InitialWeights } from '#model/exchange/initial-weights.js';
 import { type JobSpec, SpecError } from '#model/job-spec.js';
-import { asFields, type Fields, isFields, overlay } from '#model/job-spec-defaults.js';
+import { asFields, isFields, overlay } from '#model/job-spec-defaults.js';
 import { layoutOf } from '#model/parameters.js';
 import { presetOf } from '#model/presets.js';
 
@@ -19,7 +19,7 @@ const followed = ['architecture', 'activation', 'shortcut', 'batchNorm'] as cons
 export function followWeights(input: unknown, dataDir: string): unknown {
   if (!isFields(input)) return input;
   const preset = typeof input['preset'] === 'string' ? (presetOf(input['preset'])?.spec ?? {}) : {};
-  const weights = overlay(preset as Fields, input)['initialWeights'];
+  const weights = overlay(preset, input)['initialWeights'];
   if (!isFields(weights) || typeof weights['path'] !== 'string') return input;
   const { path, manifest } = checkpointAt(weights['path'], dataDir);
   const { model } = manifest.spec;
