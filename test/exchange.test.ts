@@ -172,7 +172,7 @@ describe('fine-tuning', () => {
     expect(tuned.spec.model).toMatchObject({ architecture: 'resnet8', classes: 5 });
     expect(tuned.spec.initialWeights).toMatchObject({ path, head: 'new', sha256: job.parametersSha256 });
     const weights = { checkpoint, head: 'new', sha256: job.parametersSha256! } as const;
-    const plain = await trainPlainly(tuned.spec, undefined, weights);
+    const plain = await trainPlainly(tuned.spec, { weights });
     expect(hashesOf(tuned)).toEqual(hashesOf(plain));
     const start = readCheckpointModel(join(tuned.checkpoint!.path, '../step-00000000'));
     const before = readCheckpointModel(checkpoint);

@@ -11,7 +11,8 @@ import { wireCells } from './support/faults/wire-cells.js';
 import { workerCells } from './support/faults/worker-cells.js';
 import { expectCleanAudit, hashesOf, type Hashes } from './support/outcomes.js';
 import { syntheticSpec } from './support/specs.js';
-import type { TestSystem } from './support/test-system.js';
+import { type RogueCompute, startRogueCompute } from './support/rogue-worker.js';
+import { distribution, type TestSystem } from './support/test-system.js';
 
 const steps = 24;
 const withinMs = 60_000;
@@ -21,6 +22,7 @@ const spec = (rest: object = {}): object =>
 let system: TestSystem;
 let proxies: Proxies;
 let quiet: Hashes;
+let rogueCompute: RogueCompute;
 
 beforeAll(async () => {
   ({ system, proxies } = await prepareBehindProxies({ workers: 1 }));
@@ -28,6 +30,7 @@ beforeAll(async () => {
   quiet = hashesOf(await system.train(spec()));
   const second = system.addWorker();
   second.start();
+  rogueCompute = await startRogueCompute(distribution);
   await system.api.untilWorkers((pool) => pool.length === 2);
 });
 
@@ -36,6 +39,7 @@ const table: string[] = [];
 
 afterAll(async () => {
   console.log(['Longest step under each fault, and its bound:', ...table].join('\n'));
+  await rogueCompute?.client.stop(2_000);
   await system?.stop();
   await stopProxies(proxies);
 });
@@ -48,7 +52,7 @@ describe.each<[string, readonly Cell[]]>([
   ['the queue', queueCells],
 ])('%s', (_, cells) => {
   it.each(cells)('$fault', async ({ fault, faults, harm, longestStepSeconds }) => {
-    const ground = new Ground(system, proxies, await system.api.submit(spec(faults)));
+    const ground = new Ground(system, proxies, await system.api.submit(spec(faults)), rogueCompute);
     try {
       await harm(ground);
       const job = await system.api.untilState(ground.id, 'completed', withinMs);

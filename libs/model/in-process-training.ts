@@ -55,6 +55,8 @@ export interface TrainingOptions {
   readonly steps?: number;
   /** Weights that it starts from. @default random ones, by the spec's seed */
   readonly initialWeights?: InitialWeights;
+  /** Shards of a step's mini-batch that are left out, by index. @default none */
+  readonly excludedShards?: (step: number) => readonly number[];
   readonly onStep?: (report: StepReport) => void;
   readonly onEvaluation?: (report: EpochReport) => void;
 }
@@ -82,7 +84,8 @@ export async function trainInProcess(
     let evaluation: EpochReport | undefined;
     for (let step = 0; step < steps; step++) {
       // Not inside the call: without a listener its arguments would not be evaluated.
-      const report = await run.step(step, evaluation?.version === step ? evaluation : undefined);
+      const excluded = options.excludedShards?.(step) ?? [];
+      const report = await run.step(step, excluded, evaluation?.version === step ? evaluation : undefined);
       options.onStep?.(report);
       const version = step + 1;
       const { everyEpochs } = spec.evaluation;
@@ -141,11 +144,13 @@ class InProcessRun {
   }
 
   /** @param evaluation that of the version which the step starts from, where there was one */
-  async step(step: number, evaluation: EvaluationResult | undefined): Promise<StepReport> {
+  async step(step: number, excluded: readonly number[], evaluation: EvaluationResult | undefined): Promise<StepReport> {
     const started = performance.now();
     const { training } = this.spec;
-    const { epoch, first, count } = miniBatchPositions(this.dataset.trainCount, training.batchSize, step);
-    const shards = shardsOf(count, training.shardSize);
+    const batch = miniBatchPositions(this.dataset.trainCount, training.batchSize, step);
+    const { epoch, first } = batch;
+    const shards = shardsOf(batch.count, training.shardSize).filter((_, shard) => !excluded.includes(shard));
+    const count = shards.reduce((sum, shard) => sum + shard.count, 0);
     const tasks = tasksOf(shards.length, training.shardsPerTask);
     this.network.loadParameters(this.state.parameters, this.state.statistics);
     const tree = new TreeAccumulator<Contribution>(tasks.length, (left, right) => {

@@ -12,8 +12,10 @@ import type { LossResult } from './layers/loss.js';
 import { globalAverage, globalAverageGradient, StemMaxPool } from './layers/pooling.js';
 import { emit } from './layers/sink.js';
 import type { GradientSink } from './layers/sink.js';
+import { whole } from './layers/split-gradient.js';
 import { layoutOf } from './parameters.js';
 import type { ParameterLayout, TensorEntry } from './parameters.js';
+import { timed } from './pass-times.js';
 import { planOf } from './resnet.js';
 import type { NetworkPlan } from './resnet.js';
 import { cast } from './tensorflow/kernels.js';
@@ -92,7 +94,7 @@ export class Network {
 
   /** Copies both flat vectors to the device; in bfloat16 filters are rounded here, once. */
   loadParameters(parameters: Float32Array, statistics: Float32Array): void {
-    this.#parameters.load(parameters, statistics);
+    timed('load', () => this.#parameters.load(parameters, statistics));
   }
 
   /**
@@ -104,10 +106,10 @@ export class Network {
    */
   trainShard(images: Float32Array, labels: Int32Array, scale: number, sink: GradientSink): LossResult {
     return disposeOnError(() => {
-      const forward = this.#forward(images, labels.length, true);
+      const forward = timed('forward', () => this.#forward(images, labels.length, true));
       const { result, gradient } = crossEntropy(forward.logits, labels, this.labelSmoothing, scale);
       forward.logits.dispose();
-      this.#backward(gradient as Tensor, forward, sink);
+      timed('backward', () => this.#backward(gradient as Tensor, forward, sink));
       return result;
     });
   }
@@ -118,7 +120,7 @@ export class Network {
    */
   evaluate(images: Float32Array, labels: Int32Array): EvaluatedBatch {
     return disposeOnError(() => {
-      const { logits, average } = this.#forward(images, labels.length, false);
+      const { logits, average } = timed('forward', () => this.#forward(images, labels.length, false));
       average.dispose();
       const { result } = crossEntropy(logits, labels, 0, undefined);
       const scores = logits.readFloat32();
@@ -155,9 +157,9 @@ export class Network {
       if (!training) x.dispose();
       x = next;
     };
-    advance(this.#stem.forward(x, training));
+    advance(timed('stem', () => this.#stem.forward(x, training)));
     if (this.#stemPool !== undefined) advance(this.#stemPool.forward(x, training));
-    for (const block of this.#blocks) advance(block.forward(x, training));
+    for (const block of this.#blocks) advance(timed(block.name, () => block.forward(x, training)));
     const average = globalAverage(x);
     const featureShape = x.shape;
     if (!training) x.dispose();
@@ -173,10 +175,13 @@ export class Network {
     average.dispose();
     emit(sink, this.#denseBias, gradients.bias);
     emit(sink, this.#denseWeight, gradients.weight);
-    let current = globalAverageGradient(gradients.input, featureShape, this.precision);
-    for (const block of this.#blocks.toReversed()) current = block.backward(current, sink);
-    if (this.#stemPool !== undefined) current = this.#stemPool.backward(current);
-    this.#stem.backward(current, sink, { keepGradient: false, wantsInput: false });
+    let current = whole(globalAverageGradient(gradients.input, featureShape, this.precision));
+    for (const block of this.#blocks.toReversed()) current = timed(block.name, () => block.backward(current, sink));
+    if (this.#stemPool !== undefined) current = whole(this.#stemPool.backward(current));
+    timed('stem', () => {
+      this.#stem.beginBackward(current);
+      this.#stem.endBackwardAtImages(sink);
+    });
     input.dispose();
     this.#stem.reportStatistics(sink);
     for (const block of this.#blocks) block.reportStatistics(sink);

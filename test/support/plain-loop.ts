@@ -17,17 +17,21 @@ export interface PlainOutcome {
   readonly evaluation?: { readonly lossSum: number; readonly top1Hits: number; readonly samples: number };
 }
 
-/**
- * Trains by `spec` from start to end.
- *
- * @param dataset the folder that holds it; @default CIFAR-10's in the cache
- * @param weights that it starts from; @default random ones
- */
-export async function trainPlainly(spec: object, dataset?: string, weights?: InitialWeights): Promise<PlainOutcome> {
-  const location = dataset ?? (await findCifar10(loadConfig(process.env).cacheDir)) ?? '';
+export interface PlainOptions {
+  /** The folder that holds the dataset. @default CIFAR-10's in the cache */
+  readonly dataset?: string;
+  /** Shards to leave out, by step. */
+  readonly excluded?: Readonly<Record<number, readonly number[]>>;
+  /** That it starts from. @default random ones */
+  readonly weights?: InitialWeights;
+}
+
+/** Trains by `spec` from start to end. */
+export async function trainPlainly(spec: object, options: PlainOptions = {}): Promise<PlainOutcome> {
+  const location = options.dataset ?? (await findCifar10(loadConfig(process.env).cacheDir)) ?? '';
   const script = join(distribution, 'test/support/in-process.js');
-  const args = [JSON.stringify(spec), location, ...(weights === undefined ? [] : [JSON.stringify(weights)])];
-  const { stdout } = await promisify(execFile)(process.execPath, [script, ...args], {
+  const args = [script, JSON.stringify(spec), location, JSON.stringify(options)];
+  const { stdout } = await promisify(execFile)(process.execPath, args, {
     env: { ...process.env, ...tensorflowEnvironment(1) },
   });
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as PlainOutcome;

@@ -9,6 +9,7 @@ import { imagesOnThisThread } from '#model/images/image-services.js';
 import { clientCredentials } from '#proto/channel.js';
 import { Outcome, type ReportProbeRequest } from '#proto/generated/lockstep/v1/pool.js';
 import type { PushGradientRequest, PushGradientResponse, PushHeader } from '#proto/generated/lockstep/v1/reducer.js';
+import { SpanRing } from '#proto/span-ring.js';
 import { fromWireKey, taskName } from '#proto/task-entry.js';
 import { ComputeClient } from '../../apps/worker/src/compute-client.js';
 import { kernelFlags, tensorflowEnvironment } from '../../apps/worker/src/config.js';
@@ -27,8 +28,7 @@ export interface RogueOptions {
   /** host:port of the coordinator's control port. */
   readonly coordinator: string;
   readonly redisUrl: string;
-  /** Compiled tree, for the compute thread. */
-  readonly distribution: string;
+  readonly compute: RogueCompute;
   readonly name: string;
   /** Reports another checksum of the probe than it came to. @default false */
   readonly wrongProbe?: boolean;
@@ -46,6 +46,15 @@ export interface RogueAnswer {
 type Done = (error: Error | null, response?: PushGradientResponse) => void;
 type Push = ClientWritableStream<PushGradientRequest>;
 
+/** A compute thread with TensorFlow loaded, for one rogue after the other: they join at once, while there is something to spoil. */
+export type RogueCompute = Awaited<ReturnType<typeof ComputeClient.start>>;
+
+/** @param distribution the compiled tree, for the thread's script */
+export function startRogueCompute(distribution: string): Promise<RogueCompute> {
+  Object.assign(process.env, tensorflowEnvironment(1));
+  return ComputeClient.start(pathToFileURL(join(distribution, 'apps/worker/src/compute-thread.js')), []);
+}
+
 export class RogueWorker {
   readonly answers: RogueAnswer[] = [];
   readonly #pool: PoolCaller;
@@ -53,7 +62,6 @@ export class RogueWorker {
   readonly #session: Session;
   readonly #queue: TaskQueue;
   readonly #pipeline: Pipeline<PreparedTask>;
-  readonly #compute: ComputeClient;
   readonly #parameters: ParameterCache;
   readonly #jobs: JobContexts;
   readonly #wakers = new Set<() => void>();
@@ -63,9 +71,7 @@ export class RogueWorker {
 
   /** Joins the pool; takes tasks at once, and is honest until told otherwise. */
   static async join(options: RogueOptions): Promise<RogueWorker> {
-    Object.assign(process.env, tensorflowEnvironment(1));
-    const script = pathToFileURL(join(options.distribution, 'apps/worker/src/compute-thread.js'));
-    const { client, facts } = await ComputeClient.start(script, []);
+    const { client, facts } = options.compute;
     const pool = openPool(options.coordinator, { credentials: clientCredentials(), token: undefined });
     const introduction = {
       protocolVersion: 1,
@@ -90,7 +96,6 @@ export class RogueWorker {
     const log = pino({ level: 'silent' });
     const access = { credentials: clientCredentials(), token: undefined };
     this.#pool = pool;
-    this.#compute = compute;
     this.#slices = new Slices(registration.reducerAddresses, access);
     this.#parameters = new ParameterCache(this.#slices, log);
     this.#jobs = new JobContexts(pool, imagesOnThisThread());
@@ -101,6 +106,7 @@ export class RogueWorker {
       jobs: this.#jobs,
       parameters: this.#parameters,
       compute,
+      spans: new SpanRing(),
       log,
       release: (task, reason, detail) => this.#session.release(task, reason, detail),
     });
@@ -115,7 +121,9 @@ export class RogueWorker {
       // Who holds something back does not listen.
       onCancel: (id) => (this.#late.length > 0 ? undefined : this.#pipeline.cancel(id)),
       onYield: (id) => this.#pipeline.yield(id),
+      onPushHeld: (id) => stages.pushHeld(id),
       onDrain: () => this.#queue.pause(),
+      spansOf: () => ({ spans: [], firstWholeStep: 0 }),
       onEndJob: (jobId) => {
         this.#parameters.endJob(jobId);
         this.#jobs.endJob(jobId);
@@ -181,10 +189,10 @@ export class RogueWorker {
     await this.#session.close(200);
     this.#parameters.close();
     await this.#queue.stop(500);
+    await this.#pipeline.settled();
     this.#jobs.close();
     this.#slices.close();
     this.#pool.close();
-    await this.#compute.stop(2_000);
   }
 
   /** The slices with a client that spoils. */

@@ -62,6 +62,16 @@ export interface ComputeTotals {
   readonly top5Hits: number;
   /** Time that the compute thread worked on the task. */
   readonly computeSeconds: number;
+  /** When it did what, as it ended. */
+  readonly passes: readonly Pass[];
+}
+
+/** A part of computing a task; times of the host's clock, milliseconds. */
+export interface Pass {
+  /** `train` or `evaluate`; within it `load`, `forward`, `backward`; within the latter two a block's name. */
+  readonly part: string;
+  readonly startMs: number;
+  readonly endMs: number;
 }
 
 export type ToCompute =
@@ -81,6 +91,8 @@ export type FromCompute =
 /** What only the thread with TensorFlow in it can say. */
 export interface ComputeFacts {
   readonly tensorflowVersion: string;
+  /** Version of Lockstep's own kernels; empty where none of them compute. */
+  readonly kernels: string;
   readonly deviceKind: 'cpu' | 'cuda';
 }
 

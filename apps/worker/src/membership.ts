@@ -3,6 +3,7 @@
 import type { Logger } from 'pino';
 import type { ImageServices } from '#model/images/image-services.js';
 import type { RegisterResponse } from '#proto/generated/lockstep/v1/pool.js';
+import type { SpanRing } from '#proto/span-ring.js';
 import type { TaskEntry } from '#proto/task-entry.js';
 import type { Compute } from './compute-client.js';
 import { JobContexts } from './job-contexts.js';
@@ -31,6 +32,8 @@ export interface MembershipOptions {
   readonly access: Access;
   readonly openQueue: OpenQueue;
   readonly compute: Compute & { readonly progress: number; readonly tensors: number };
+  /** What this process did; outlives the membership. */
+  readonly spans: SpanRing;
   /** Whoever prepares images; outlives the membership. */
   readonly images: ImageServices;
   readonly log: Logger;
@@ -55,7 +58,18 @@ export class Membership {
   readonly #queue: TaskSource;
   #leaving = false;
 
-  constructor({ registration, pool, access, openQueue, compute, images, log, letGoMs, onDrain }: MembershipOptions) {
+  constructor({
+    registration,
+    pool,
+    access,
+    openQueue,
+    compute,
+    spans,
+    images,
+    log,
+    letGoMs,
+    onDrain,
+  }: MembershipOptions) {
     this.#slices = new Slices(registration.reducerAddresses, access);
     this.#jobs = new JobContexts(pool, images);
     this.#parameters = new ParameterCache(this.#slices, log);
@@ -66,6 +80,7 @@ export class Membership {
       jobs: this.#jobs,
       parameters: this.#parameters,
       compute,
+      spans,
       log,
       release: (task, reason, detail) => this.#session.release(task, reason, detail),
     });
@@ -79,7 +94,9 @@ export class Membership {
       }),
       onCancel: (id) => this.#pipeline.cancel(id),
       onYield: (id) => this.#pipeline.yield(id),
+      onPushHeld: (id) => this.#stages.pushHeld(id),
       onDrain,
+      spansOf: (jobId, from, to) => spans.of(jobId, from, to),
       onEndJob: (jobId) => {
         this.#parameters.endJob(jobId);
         this.#jobs.endJob(jobId);

@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { RegisterRequest } from '#proto/generated/lockstep/v1/pool.js';
+import { SpanRing } from '#proto/span-ring.js';
 import { Membership, type MembershipOptions, type OpenQueue } from './membership.js';
 import { type Access, openPool, type PoolCaller } from './pool-caller.js';
 import { register } from './register.js';
@@ -33,6 +34,7 @@ export class PoolWorker {
   readonly #options: WorkerOptions;
   readonly #pool: PoolCaller;
   readonly #stop = new AbortController();
+  readonly #spans = new SpanRing();
   #membership: Membership | undefined;
   #leaving: Promise<void> | undefined;
   #drained = false;
@@ -81,6 +83,7 @@ export class PoolWorker {
       access,
       openQueue,
       compute,
+      spans: this.#spans,
       images,
       log,
       letGoMs,

@@ -5,6 +5,8 @@ import { broadcastTo, cast, maxPool, maxPoolGrad, mean, multiply, reshape } from
 import type { DType } from '../tensorflow/addon.js';
 import { constant, Tensor } from '../tensorflow/tensor.js';
 import { cropWindow, padWindow } from './padding.js';
+import { joined } from './split-gradient.js';
+import type { SplitGradient } from './split-gradient.js';
 import { geometryOf } from './window.js';
 import type { WindowGeometry } from './window.js';
 
@@ -42,10 +44,11 @@ export class StemMaxPool {
   }
 
   /** Consumes the gradient and the trace of the last forward. */
-  backward(gradient: Tensor): Tensor {
+  backward(split: SplitGradient): Tensor {
     const trace = this.#trace;
     if (trace === undefined) throw new Error('max pool: backward without a forward pass in training');
     this.#trace = undefined;
+    const gradient = joined(split);
     const { kernel, stride } = STEM_WINDOW;
     const padded = maxPoolGrad(trace.input, trace.output, gradient, kernel, stride, trace.geometry.padding);
     gradient.dispose();

@@ -23,7 +23,7 @@ const verbs = [
   'resume',
   'cancel',
 ];
-verbs.push('workers', 'drain', 'audit', 'export', 'import', 'predict', 'evaluate');
+verbs.push('workers', 'drain', 'audit', 'timeline', 'export', 'import', 'predict', 'evaluate');
 
 async function run(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   // Port 9 (discard) is nobody's here.

@@ -13,15 +13,15 @@ export interface PrepareOptions {
   readonly config: Pick<CoordinatorConfig, 'cacheDir' | 'tensorflowDir' | 'redisUrl'>;
   readonly environment: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
-  /** @default cpu */
-  readonly flavour?: Flavour;
+  /** @default the one that was asked for last, else cpu */
+  readonly flavour?: Flavour | undefined;
   /** Fetch nothing. @default false */
   readonly offline?: boolean;
 }
 
 /** Native library, addon, Valkey. Throws `SetupError` and, at Ctrl-C, `Interrupted`: what runs ends with this process. */
 export async function prepareMachine(options: PrepareOptions): Promise<SetupResult> {
-  const { config, environment, flavour = 'cpu', offline = false } = options;
+  const { config, environment, flavour, offline = false } = options;
   return reported(options.signal, (report) =>
     setup({
       cacheDir: config.cacheDir,

@@ -3,6 +3,7 @@
 import { initialState } from '#model/parameters.js';
 import { stepsPerEpoch } from '#model/sampler.js';
 import { type ScheduleState, scheduleStateAtStart } from '#model/schedule.js';
+import { hostClockMs } from '#proto/host-clock.js';
 import type { CheckpointOnDisk } from '../checkpoints/checkpoint-messages.js';
 import type { PublishedVersion } from './slices/messages.js';
 import type { StateBuffers } from './state-buffers.js';
@@ -89,6 +90,7 @@ export class JobCheckpoints {
     const { spec, dataset, layout, id, checkpointFolder, versions, numericsClass } = this.#job;
     const { checkpoints, ledger, metrics, log, onProgress } = this.#services;
     const release = this.#buffers.hold(buffer);
+    const start = hostClockMs();
     try {
       ledger.sync();
       metrics.flush();
@@ -110,6 +112,10 @@ export class JobCheckpoints {
           createdAt: new Date().toISOString(),
         },
         keep: spec.checkpoint.keep,
+      });
+      this.#services.spans.record({
+        ...{ jobId: id, step: version, row: 'checkpoint', name: `checkpoint of step ${version}` },
+        ...{ startMs: start, endMs: hostClockMs() },
       });
       this.#note(written);
       ledger.forgetBefore(version);

@@ -3,6 +3,7 @@ import type { Dataset } from '#model/datasets/dataset.js';
 import type { InitialWeights } from '#model/exchange/initial-weights.js';
 import type { JobSpec } from '#model/job-spec.js';
 import type { ParameterLayout } from '#model/parameters.js';
+import type { SpanRing } from '#proto/span-ring.js';
 import type { Logger } from '../log.js';
 import type { CheckpointStore } from '../checkpoints/checkpoint-store.js';
 import type { MetricsSink } from '../telemetry/job-metrics.js';
@@ -39,6 +40,8 @@ export interface TrainingServices {
   readonly checkpoints: Pick<CheckpointStore, 'write' | 'restore'>;
   readonly ledger: Ledger;
   readonly metrics: MetricsSink;
+  /** What was done when, for the timeline. */
+  readonly spans: Pick<SpanRing, 'record'>;
   readonly log: Logger;
   /** The probe's checksum, where a worker has computed it before. */
   readonly probe: ProbeRecord;

@@ -47,6 +47,8 @@ export class PoolWorker {
   heartbeatAt: number;
   /** When the progress counter last moved, or computing began, milliseconds. */
   progressAt: number;
+  /** When the compute thread was last heard to be at work, milliseconds. */
+  computedAt: number;
   accepted = 0;
   readonly refused = new Map<string, number>();
   readonly taskTimes: { seconds: number; samples: number }[] = [];
@@ -62,6 +64,7 @@ export class PoolWorker {
     this.instructionSets = deviceKind === 'cpu' ? worker.numericsClass.instructionSet.split(',') : [];
     this.heartbeatAt = now;
     this.progressAt = now;
+    this.computedAt = now;
   }
 
   noteTask(seconds: number, samples: number): void {
@@ -133,6 +136,7 @@ export class WorkerRegistry {
       worker.progressAt = now;
       if (worker.state === 'hung') worker.state = 'active';
     }
+    if (report.computing !== null) worker.computedAt = now;
     worker.heartbeat = report;
     worker.heartbeatAt = now;
     this.#changed(worker);

@@ -61,6 +61,8 @@ export class SimulatedWorker {
   biased = false;
   /** Told to leave. */
   leaving = false;
+  /** What it prepares does not get done, though it goes on otherwise, until it loses the task. */
+  stuck = false;
   /** Stopped by SIGSTOP: it makes no move. */
   frozen = false;
 
@@ -75,12 +77,17 @@ export class SimulatedWorker {
     if (this.frozen) return [];
     const moves: (() => void)[] = [];
     if (this.#preparing === undefined && this.#world.queue.length > 0) moves.push(() => this.#fetch());
-    const ready = this.#preparing !== undefined && this.#computing === undefined && this.#uploads.length < 4;
+    const ready =
+      this.#preparing !== undefined && !this.stuck && this.#computing === undefined && this.#uploads.length < 4;
     const version = ready ? this.#versionFor(this.#preparing!.entry) : undefined;
     if (version !== undefined) moves.push(() => this.#begin(version));
     if (this.#computing !== undefined) moves.push(() => this.finish());
     for (const upload of this.#uploads) moves.push(() => this.#send(upload));
     return moves;
+  }
+
+  get prepares(): boolean {
+    return this.#preparing !== undefined && !this.frozen;
   }
 
   get computes(): boolean {
@@ -151,7 +158,8 @@ export class SimulatedWorker {
     if (this.#preparing !== undefined && taskId(this.#preparing.entry.key) === name) {
       this.#world.queue.done(this.#preparing.id);
       this.#preparing = undefined;
-      if (message.$case === 'yieldTask') this.#world.jobs.release(key, this.#member, undefined);
+      this.stuck = false;
+      if (message.$case === 'yieldTask') this.#world.jobs.release(key, this.#member);
     }
     if (
       message.$case === 'cancelTask' &&
