@@ -5,7 +5,7 @@ import { LockstepProcess } from './testing/lockstep-process.js';
 let tree: CompiledTree;
 beforeAll(() => {
   tree = compileTree();
-});
+}, 60_000);
 afterAll(() => tree.remove());
 
 const verbs = [
