@@ -11,6 +11,7 @@ import {
   shuffleShapes,
 } from './job-spec-datasets.js';
 import { described, positive, notNegative, between, whole, oneOf, yesOrNo, seed } from './job-spec-fields.js';
+import { initialWeightsSchema, weightsShape } from './job-spec-weights.js';
 import { finalLearningRate, scheduleSchema, scheduleShapes } from './job-spec-schedules.js';
 
 const modelShape = {
@@ -155,6 +156,7 @@ export const jobSpecSchema = z.strictObject(
     faults: z.strictObject(faultsShape, object),
     evaluation: z.strictObject(evaluationShape, object),
     checkpoint: z.strictObject(checkpointShape, object),
+    initialWeights: initialWeightsSchema,
     priority: outerFields.priority,
   },
   object,
@@ -200,6 +202,7 @@ export const jobSpecInputSchema = z
     faults: z.strictObject(faultsShape).partial().describe('What happens when something goes wrong.'),
     evaluation: z.strictObject(evaluationShape).partial().describe('When the test images are evaluated.'),
     checkpoint: z.strictObject(checkpointShape).partial().describe('When the state is saved.'),
+    initialWeights: initialWeightsSchema,
   })
   .partial()
   .meta({
@@ -224,6 +227,7 @@ export function fieldsAt(path: string, kind: unknown): string[] {
     faults: faultsShape,
     evaluation: evaluationShape,
     checkpoint: checkpointShape,
+    initialWeights: weightsShape,
   };
   return Object.keys(shapes[path] ?? {});
 }

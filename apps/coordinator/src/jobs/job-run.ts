@@ -18,6 +18,7 @@ import { Trainer } from '../training/trainer.js';
 import type { WorkerRegistry } from '../workers/worker-registry.js';
 import { precisionNoteOf, workerProblem } from './admission.js';
 import type { DatasetLocations } from './dataset-locations.js';
+import { weightsOf } from './initial-weights.js';
 import type { JobRecord, JobStore } from './job-store.js';
 
 export interface JobRunServices {
@@ -187,6 +188,7 @@ export class JobRun {
         numericsClass: `${numericsClass}, ${precision}`,
         rollback: this.#record.rollback || classId === null,
         checkpointFolder: store.checkpointsOf(id),
+        initialWeights: weightsOf(spec, store.dataDir),
         versions,
       },
       {

@@ -11,6 +11,7 @@ import { messageOf, TrainingFailedError, TrainingPausedError } from '../training
 import { coordinatorProblem } from './admission.js';
 import { recordsBetween, storedMetrics } from './job-files.js';
 import { checkpointFilePath, listCheckpointViews } from './checkpoint-views.js';
+import { checkWeights, followWeights } from './initial-weights.js';
 import { JobRun, type JobRunServices } from './job-run.js';
 import { timelineOf } from './job-timeline.js';
 import { reachedBy, viewOf } from './job-views.js';
@@ -101,9 +102,10 @@ export class JobService implements JobsPort {
       throw new UnavailableError('The coordinator is stopping; submit the job again when it is back.');
     const known = this.#withKey(idempotencyKey);
     if (known !== undefined) return { job: this.#view(known), created: false };
-    const spec = resolveJobSpec(input);
     const { datasets, store } = this.#options.services;
+    const spec = resolveJobSpec(followWeights(input, store.dataDir));
     datasets.check(spec);
+    checkWeights(spec, store.dataDir);
     const trainCount = this.#options.trainCountOf(spec);
     const record = newRecord(store.newId(), spec, trainCount, idempotencyKey);
     this.#save(record);

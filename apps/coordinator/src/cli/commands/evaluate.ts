@@ -72,8 +72,8 @@ async function judged(
 /** Nets whose scores are averaged must mean the same by their classes and see the same pixels. */
 function checkTogether(first: StoredModel, other: StoredModel): void {
   const what = (stored: StoredModel) => {
-    const { shorterSide, ...input } = inputOf(stored);
-    return `${stored.model.classes} classes, images ${input.imageSize} pixels wide, mean ${input.mean.join(' ')}, deviation ${input.std.join(' ')}`;
+    const { imageSize, mean, std } = inputOf(stored);
+    return `${stored.model.classes} classes, images ${imageSize} pixels wide, mean ${mean.join(' ')}, deviation ${std.join(' ')}`;
   };
   if (what(first) === what(other)) return;
   throw new WrongUsage(
