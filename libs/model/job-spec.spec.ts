@@ -100,7 +100,7 @@ describe('defaults', () => {
 describe('presets', () => {
   it.each(presetNames)('%s resolves, and to itself when resolved again', (name) => {
     // The files say how many classes they have, where a preset leaves that open.
-    const spec = resolveJobSpec({ preset: name }, () => 10);
+    const spec = resolveJobSpec({ preset: name }, 10);
     expect(spec.preset).toBe(name);
     expect(spec.name).toBe(name);
     expect(resolveJobSpec(spec)).toEqual(spec);
@@ -165,7 +165,7 @@ describe('datasets of image files', () => {
 
   it('take the number of classes from the files, else from the model', () => {
     const dataset = { kind: 'imagefolder', path: 'flowers' };
-    expect(resolveJobSpec({ model: { architecture: 'resnet18' }, dataset }, () => 7).model.classes).toBe(7);
+    expect(resolveJobSpec({ model: { architecture: 'resnet18' }, dataset }, 7).model.classes).toBe(7);
     const model = { architecture: 'resnet18', classes: 9 };
     expect(resolveJobSpec({ model, dataset }).dataset).toMatchObject({ classes: 9 });
   });
@@ -508,7 +508,7 @@ describe('the input schema', () => {
   it('takes every preset and every resolved spec', () => {
     for (const { spec, name } of presets) {
       expect(jobSpecInputSchema.safeParse(spec).error).toBeUndefined();
-      expect(jobSpecInputSchema.safeParse(resolveJobSpec({ preset: name }, () => 10)).error).toBeUndefined();
+      expect(jobSpecInputSchema.safeParse(resolveJobSpec({ preset: name }, 10)).error).toBeUndefined();
     }
   });
 });

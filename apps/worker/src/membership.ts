@@ -7,6 +7,7 @@ import type { SpanRing } from '#proto/span-ring.js';
 import type { TaskEntry } from '#proto/task-entry.js';
 import type { Compute } from './compute-client.js';
 import type { ImageCounts } from './image-pool.js';
+import type { DatasetSources } from './dataset-files.js';
 import { JobContexts } from './job-contexts.js';
 import { ParameterCache } from './parameters.js';
 import { Pipeline } from './pipeline.js';
@@ -37,6 +38,7 @@ export interface MembershipOptions {
   readonly spans: SpanRing;
   /** Whoever prepares images; outlives the membership. */
   readonly images: ImageServices & { readonly counts: ImageCounts };
+  readonly datasets: DatasetSources;
   readonly log: Logger;
   /** See `PipelineOptions`. */
   readonly letGoMs?: number | undefined;
@@ -67,12 +69,13 @@ export class Membership {
     compute,
     spans,
     images,
+    datasets,
     log,
     letGoMs,
     onDrain,
   }: MembershipOptions) {
     this.#slices = new Slices(registration.reducerAddresses, access);
-    this.#jobs = new JobContexts(pool, images);
+    this.#jobs = new JobContexts(pool, images, datasets);
     this.#parameters = new ParameterCache(this.#slices, log);
     this.#stages = new TaskStages({
       workerId: registration.workerId,
