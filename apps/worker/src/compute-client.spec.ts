@@ -5,7 +5,7 @@ import type { TrainRequest } from './compute-protocol.js';
 /** A thread that speaks the protocol and does what `body` says with each request. */
 function threadOf(
   body: string,
-  hello = `say({ type: 'ready', facts: { tensorflowVersion: '0', deviceKind: 'cpu' } });`,
+  hello = `say({ type: 'ready', facts: { tensorflowVersion: '0', deviceKind: 'cpu', kernels: '' } });`,
 ) {
   const source = `
     import { parentPort, workerData } from 'node:worker_threads';

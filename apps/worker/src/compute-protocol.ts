@@ -88,6 +88,8 @@ export type FromCompute =
 /** What only the thread with TensorFlow in it can say. */
 export interface ComputeFacts {
   readonly tensorflowVersion: string;
+  /** Version of Lockstep's own kernels; empty where none of them compute. */
+  readonly kernels: string;
   readonly deviceKind: 'cpu' | 'cuda';
 }
 

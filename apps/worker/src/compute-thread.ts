@@ -2,6 +2,7 @@
 // Refuses to know networks, queues and the coordinator; a TensorFlow call may block this thread for seconds.
 import { parentPort, workerData } from 'node:worker_threads';
 import { tensorFlowIdentity } from '#model/tensorflow/addon.js';
+import { lockstepKernelsVersion } from '#model/tensorflow/lockstep-kernels.js';
 import { observeKernels } from '#model/tensorflow/kernel.js';
 import { liveTensors, Tensor } from '#model/tensorflow/tensor.js';
 import {
@@ -35,7 +36,10 @@ try {
     readLag: device === 'gpu' ? deviceReadLag : 0,
   });
   port.on('message', (message: ToCompute) => handle(computer, message));
-  say({ type: 'ready', facts: { tensorflowVersion: version, deviceKind: device === 'gpu' ? 'cuda' : 'cpu' } });
+  const deviceKind = device === 'gpu' ? 'cuda' : 'cpu';
+  // Elsewhere than on processors TensorFlow's own kernels compute.
+  const kernels = deviceKind === 'cpu' ? String(lockstepKernelsVersion()) : '';
+  say({ type: 'ready', facts: { tensorflowVersion: version, deviceKind, kernels } });
 } catch (error) {
   say({ type: 'unusable', message: messageOf(error) });
   port.close();

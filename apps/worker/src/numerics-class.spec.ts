@@ -27,9 +27,10 @@ describe('numerics class', () => {
 
   it('holds versions, flags and threads', () => {
     const flags = { TF_ENABLE_ONEDNN_OPTS: '1', TF_DETERMINISTIC_OPS: '1' };
-    expect(numericsClassOf({ tensorflowVersion: '2.21.0', deviceKind: 'cpu' }, flags, 2, cpuinfo)).toEqual({
+    const facts = { tensorflowVersion: '2.21.0', deviceKind: 'cpu', kernels: '7' } as const;
+    expect(numericsClassOf(facts, flags, 2, cpuinfo)).toEqual({
       tensorflowVersion: '2.21.0',
-      flags: 'TF_DETERMINISTIC_OPS=1 TF_ENABLE_ONEDNN_OPTS=1',
+      flags: 'LOCKSTEP_KERNELS=7 TF_DETERMINISTIC_OPS=1 TF_ENABLE_ONEDNN_OPTS=1',
       deviceKind: 'cpu',
       deviceModel: 'AMD EPYC 9R14',
       instructionSet: 'amx_bf16,avx2,avx512_bf16,avx512f,fma',
@@ -39,7 +40,7 @@ describe('numerics class', () => {
   });
 
   it('of a GPU names the device instead of the processor', () => {
-    const facts = { tensorflowVersion: '2.21.0', deviceKind: 'cuda' } as const;
+    const facts = { tensorflowVersion: '2.21.0', deviceKind: 'cuda', kernels: '' } as const;
     expect(numericsClassOf(facts, {}, 1, cpuinfo, () => 'NVIDIA Model 1')).toMatchObject({
       deviceModel: 'NVIDIA Model 1',
       instructionSet: '',

@@ -54,7 +54,7 @@ export function nvidiaModels(folder = '/proc/driver/nvidia/gpus'): string {
   return [...new Set(models)].toSorted().join(', ') || 'unknown NVIDIA device';
 }
 
-/** The class, from what the compute thread found and `flags`, the settings of TensorFlow that change kernels. */
+/** The class, from what the compute thread found and `flags`, the settings of TensorFlow that change kernels; ours are named beside them. */
 export function numericsClassOf(
   facts: ComputeFacts,
   flags: Readonly<Record<string, string>>,
@@ -65,7 +65,7 @@ export function numericsClassOf(
   const processor = processorOf(cpuinfo);
   return {
     tensorflowVersion: facts.tensorflowVersion,
-    flags: Object.entries(flags)
+    flags: Object.entries(facts.kernels === '' ? flags : { ...flags, LOCKSTEP_KERNELS: facts.kernels })
       .map(([name, value]) => `${name}=${value}`)
       .sort()
       .join(' '),

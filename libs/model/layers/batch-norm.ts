@@ -1,10 +1,21 @@
 // Owns: batch normalisation (Ioffe and Szegedy 2015, algorithm 1) with torch's conventions: epsilon 1e-5, variance biased
-// inside and unbiased in what is reported. Refuses to know: running averages (the reducer keeps those).
+// inside and unbiased in what is reported, together with the addition and the rectifier behind it. Refuses to know: running
+// averages (the reducer keeps those), and how the kernels do it: our own on processors, TensorFlow's on other devices.
 
-import { fusedBatchNorm, fusedBatchNormGrad } from '../tensorflow/kernels.js';
-import { constant, Tensor } from '../tensorflow/tensor.js';
+import { addon } from '../tensorflow/addon.js';
+import type { Tensor } from '../tensorflow/tensor.js';
+import { composedBatchNorm } from './batch-norm-composed.js';
+import { fusedBatchNorm } from './batch-norm-fused.js';
+import type { SplitGradient } from './split-gradient.js';
 
 export const BATCH_NORM_EPSILON = 1e-5;
+
+/** What follows the normalisation, in this order. */
+export interface Aftermath {
+  /** Added; borrowed. */
+  readonly residual: Tensor | undefined;
+  readonly rectify: boolean;
+}
 
 /** What one training pass leaves behind, owned by the caller. */
 export interface BatchNormTrace {
@@ -15,47 +26,49 @@ export interface BatchNormTrace {
   readonly reserves: readonly Tensor[];
 }
 
-/** Normalises x [n, h, w, channels] over n, h, w with the batch's own statistics. */
-export function normaliseBatch(x: Tensor, gamma: Tensor, beta: Tensor): { output: Tensor; trace: BatchNormTrace } {
-  const none = constant('empty', () => Tensor.of(new Float32Array(0), [0]));
-  const [output, batchMean, batchVariance, ...reserves] = fusedBatchNorm(
-    x,
-    gamma,
-    beta,
-    none,
-    none,
-    BATCH_NORM_EPSILON,
-    true,
-  ) as [Tensor, Tensor, Tensor, ...Tensor[]];
-  return { output, trace: { batchMean, batchVariance, reserves } };
-}
-
-/** Normalises x with running statistics, for evaluation. */
-export function normaliseRunning(x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor): Tensor {
-  const [output, ...rest] = fusedBatchNorm(x, gamma, beta, mean, variance, BATCH_NORM_EPSILON, false) as [
-    Tensor,
-    ...Tensor[],
-  ];
-  for (const tensor of rest) tensor.dispose();
-  return output;
-}
-
 export interface BatchNormGradients {
   readonly input: Tensor;
   readonly gamma: Tensor;
   readonly beta: Tensor;
+  /** The residual's, where there was one. */
+  readonly residual: Tensor | undefined;
 }
 
-/** Frees the trace's reserves; the batch statistics stay the caller's. */
-export function batchNormGradients(
-  gradient: Tensor,
-  x: Tensor,
-  gamma: Tensor,
-  trace: BatchNormTrace,
-): BatchNormGradients {
-  const outputs = fusedBatchNormGrad(gradient, x, gamma, trace.reserves, BATCH_NORM_EPSILON);
-  const [input, gammaGradient, betaGradient, ...unused] = outputs as [Tensor, Tensor, Tensor, ...Tensor[]];
-  for (const tensor of unused) tensor.dispose();
-  for (const tensor of trace.reserves) tensor.dispose();
-  return { input, gamma: gammaGradient, beta: betaGradient };
+/** What of a forward pass the gradient depends on; all of it is borrowed, but for the trace's reserves. */
+export interface NormalisedPass {
+  readonly x: Tensor;
+  readonly gamma: Tensor;
+  readonly beta: Tensor;
+  readonly trace: BatchNormTrace;
+  /** The rectified output, where the pass rectified. */
+  readonly rectified: Tensor | undefined;
+  readonly hadResidual: boolean;
+}
+
+export interface BatchNormRoute {
+  /** x [n, h, w, channels] (borrowed) is normalised over n, h, w with the batch's own statistics. */
+  normalise(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    epsilon: number,
+    after: Aftermath,
+  ): { output: Tensor; trace: BatchNormTrace };
+  /** Consumes the gradient of the output. Frees the trace's reserves; the batch statistics stay the caller's. */
+  gradients(gradient: SplitGradient, pass: NormalisedPass, epsilon: number): BatchNormGradients;
+  /** Normalises with running statistics, for evaluation; consumes x. */
+  normaliseRunning(
+    x: Tensor,
+    parameters: readonly [gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor],
+    epsilon: number,
+    after: Aftermath,
+  ): Tensor;
+}
+
+let chosen: BatchNormRoute | undefined;
+
+/** The same for the whole process: which kernels run decides bits. */
+export function batchNorm(): BatchNormRoute {
+  chosen ??= addon().isUsingGpuDevice() ? composedBatchNorm : fusedBatchNorm;
+  return chosen;
 }

@@ -3,16 +3,18 @@
 
 import type { TensorEntry } from '../parameters.js';
 import type { ConvolutionPlan } from '../resnet.js';
-import { biasAdd, biasAddGrad, cast } from '../tensorflow/kernels.js';
+import { addV2, biasAdd, biasAddGrad, cast, reshape } from '../tensorflow/kernels.js';
 import type { Tensor } from '../tensorflow/tensor.js';
 import { activate, activationGradient } from './activation.js';
 import type { Activation } from './activation.js';
-import { batchNormGradients, normaliseBatch, normaliseRunning } from './batch-norm.js';
-import type { BatchNormTrace } from './batch-norm.js';
+import { batchNorm, BATCH_NORM_EPSILON } from './batch-norm.js';
+import type { Aftermath, BatchNormTrace } from './batch-norm.js';
 import { convolve, filterGradient, inputGradient, releaseTrace } from './convolution.js';
 import type { ConvolutionTrace } from './convolution.js';
 import { emit } from './sink.js';
 import type { GradientSink, ParameterSource } from './sink.js';
+import { joined, whole } from './split-gradient.js';
+import type { SplitGradient } from './split-gradient.js';
 
 interface NormEntries {
   readonly gamma: TensorEntry;
@@ -27,17 +29,27 @@ interface Trace {
   readonly norm: { readonly input: Tensor; readonly trace: BatchNormTrace } | undefined;
   /** The activation's output, where there is an activation: owned here, lent to the next layer. */
   readonly activated: Tensor | undefined;
+  readonly hadResidual: boolean;
+}
+
+/** A backward pass that has come as far as the convolution's output. */
+interface HalfWay {
+  readonly convolution: ConvolutionTrace;
+  /** Of the convolution's output. */
+  readonly gradient: Tensor;
+  readonly norm: { readonly gamma: Tensor; readonly beta: Tensor } | undefined;
 }
 
 /**
  * In training, the output of a unit with activation stays the unit's own until its backward; a unit without activation
- * gives its output away. In evaluation the caller owns the output. Inputs are always borrowed.
+ * gives its output away. In evaluation the caller owns the output. Inputs are always borrowed, gradients consumed.
  */
 export class ConvolutionUnit {
   readonly #filter: TensorEntry;
   readonly #bias: TensorEntry | undefined;
   readonly #norm: NormEntries | undefined;
   #trace: Trace | undefined;
+  #halfWay: HalfWay | undefined;
   #statistics: BatchNormTrace | undefined;
 
   constructor(
@@ -59,85 +71,128 @@ export class ConvolutionUnit {
           };
   }
 
-  forward(x: Tensor, training: boolean): Tensor {
+  /** @param residual added before the activation; borrowed */
+  forward(x: Tensor, training: boolean, residual?: Tensor): Tensor {
     const { output: convolved, trace } = convolve(x, this.source.tensor(this.#filter), this.plan);
-    const { output: shifted, norm } = this.#shift(convolved, training);
-    if (norm === undefined) convolved.dispose();
+    // Batch norm rectifies on its way; other activations are passes of their own.
+    const after = { residual, rectify: this.activation === 'relu' };
+    const { output: shifted, norm } = this.#shift(convolved, training, after);
     let output = shifted;
-    if (this.activation !== undefined) {
+    if (this.activation !== undefined && !(this.#norm !== undefined && after.rectify)) {
       output = activate(this.activation, shifted);
       shifted.dispose();
     }
     if (training) {
-      this.#trace = { convolution: trace, norm, activated: this.activation === undefined ? undefined : output };
+      const activated = this.activation === undefined ? undefined : output;
+      this.#trace = { convolution: trace, norm, activated, hadResidual: residual !== undefined };
     } else {
       releaseTrace(trace);
     }
     return output;
   }
 
-  /** Batch norm or bias. In training with batch norm, `convolved` is kept in the result's `norm`. */
-  #shift(convolved: Tensor, training: boolean): { output: Tensor; norm: Trace['norm'] } {
+  /** Batch norm or bias, then the residual. In training with batch norm, `convolved` is kept in the result's `norm`. */
+  #shift(convolved: Tensor, training: boolean, after: Aftermath): { output: Tensor; norm: Trace['norm'] } {
     const source = this.source;
     if (this.#norm === undefined) {
       // The bias is float32; in bfloat16 the source lends it rounded, as the sum would be.
-      return { output: biasAdd(convolved, source.tensor(this.#bias as TensorEntry)), norm: undefined };
+      const biased = biasAdd(convolved, source.tensor(this.#bias as TensorEntry));
+      convolved.dispose();
+      if (after.residual === undefined) return { output: biased, norm: undefined };
+      const sum = addV2(biased, after.residual);
+      biased.dispose();
+      return { output: sum, norm: undefined };
     }
-    const gamma = source.tensor(this.#norm.gamma);
-    const beta = source.tensor(this.#norm.beta);
+    const [gamma, beta] = [source.tensor(this.#norm.gamma), source.tensor(this.#norm.beta)];
     if (!training) {
-      const { mean, variance } = this.#norm;
-      return {
-        output: normaliseRunning(convolved, gamma, beta, source.tensor(mean), source.tensor(variance)),
-        norm: undefined,
-      };
+      const statistics = [source.tensor(this.#norm.mean), source.tensor(this.#norm.variance)] as const;
+      const output = batchNorm().normaliseRunning(convolved, [gamma, beta, ...statistics], BATCH_NORM_EPSILON, after);
+      return { output, norm: undefined };
     }
-    const { output, trace } = normaliseBatch(convolved, gamma, beta);
+    const { output, trace } = batchNorm().normalise(convolved, gamma, beta, BATCH_NORM_EPSILON, after);
     return { output, norm: { input: convolved, trace } };
   }
 
   /**
-   * Reports the gradients of bias or beta and gamma, then of the filter, and returns that of the input.
-   * @param gradient that of the output; consumed unless `keepGradient`
-   * @param wantsInput false for the first layer: nobody asks for the gradient of the images
+   * The first half of backward: activation and batch norm. Reports nothing yet.
+   * @returns the gradient of the residual, where there was one; the caller's
    */
-  backward(
-    gradient: Tensor,
-    sink: GradientSink,
-    options: { keepGradient: boolean; wantsInput: boolean },
-  ): Tensor | undefined {
+  beginBackward(gradient: SplitGradient): Tensor | undefined {
     const trace = this.#trace;
     if (trace === undefined) throw new Error(`${this.plan.name}: backward without a forward pass in training`);
     this.#trace = undefined;
-    let owned = !options.keepGradient;
-    let current = gradient;
-    const replace = (next: Tensor): void => {
-      if (owned) current.dispose();
-      current = next;
-      owned = true;
-    };
-    if (this.activation !== undefined && trace.activated !== undefined) {
-      replace(activationGradient(this.activation, current, trace.activated));
-      trace.activated.dispose();
+    const { convolution, norm, activated, hadResidual } = trace;
+    if (this.#norm === undefined || norm === undefined) {
+      const current = this.#beforeActivation(gradient, activated);
+      activated?.dispose();
+      this.#halfWay = { convolution, gradient: current, norm: undefined };
+      // Nothing writes into gradients without batch norm, so two may share their memory.
+      return hadResidual ? reshape(current, current.shape) : undefined;
     }
-    if (this.#norm !== undefined && trace.norm !== undefined) {
-      const gamma = this.source.tensor(this.#norm.gamma);
-      const gradients = batchNormGradients(current, trace.norm.input, gamma, trace.norm.trace);
-      trace.norm.input.dispose();
-      this.#statistics = trace.norm.trace;
-      replace(gradients.input);
-      emit(sink, this.#norm.beta, gradients.beta);
-      emit(sink, this.#norm.gamma, gradients.gamma);
-    } else {
-      emit(sink, this.#bias as TensorEntry, biasGradient(current));
-    }
-    emit(sink, this.#filter, filterGradient(current, this.#filter.shape, this.plan, trace.convolution));
-    const input = options.wantsInput
-      ? inputGradient(current, this.source.tensor(this.#filter), this.plan, trace.convolution)
-      : undefined;
-    if (owned) current.dispose();
-    releaseTrace(trace.convolution);
+    const rectified = this.activation === 'relu' ? activated : undefined;
+    const current = rectified === undefined ? whole(this.#beforeActivation(gradient, activated)) : gradient;
+    const { input, residual, ...parameters } = batchNorm().gradients(
+      current,
+      {
+        x: norm.input,
+        gamma: this.source.tensor(this.#norm.gamma),
+        beta: this.source.tensor(this.#norm.beta),
+        trace: norm.trace,
+        rectified,
+        hadResidual,
+      },
+      BATCH_NORM_EPSILON,
+    );
+    activated?.dispose();
+    norm.input.dispose();
+    this.#statistics = norm.trace;
+    this.#halfWay = { convolution, gradient: input, norm: parameters };
+    return residual;
+  }
+
+  #beforeActivation(gradient: SplitGradient, activated: Tensor | undefined): Tensor {
+    const sum = joined(gradient);
+    if (this.activation === undefined || activated === undefined) return sum;
+    const before = activationGradient(this.activation, sum, activated);
+    sum.dispose();
+    return before;
+  }
+
+  /** The second half: reports the gradients of bias or beta and gamma, then of the filter, and returns the input's. */
+  endBackward(sink: GradientSink): Tensor {
+    const { gradient, convolution } = this.#reportParameters(sink);
+    const input = inputGradient(gradient, this.source.tensor(this.#filter), this.plan, convolution);
+    gradient.dispose();
+    releaseTrace(convolution);
     return input;
+  }
+
+  /** The second half for the first layer: nobody asks for the gradient of the images. */
+  endBackwardAtImages(sink: GradientSink): void {
+    const { gradient, convolution } = this.#reportParameters(sink);
+    gradient.dispose();
+    releaseTrace(convolution);
+  }
+
+  #reportParameters(sink: GradientSink): HalfWay {
+    const halfWay = this.#halfWay;
+    if (halfWay === undefined) throw new Error(`${this.plan.name}: the end of a backward pass that has not begun`);
+    this.#halfWay = undefined;
+    const { gradient, convolution, norm } = halfWay;
+    if (this.#norm !== undefined && norm !== undefined) {
+      emit(sink, this.#norm.beta, norm.beta);
+      emit(sink, this.#norm.gamma, norm.gamma);
+    } else {
+      emit(sink, this.#bias as TensorEntry, biasGradient(gradient));
+    }
+    emit(sink, this.#filter, filterGradient(gradient, this.#filter.shape, this.plan, convolution));
+    return halfWay;
+  }
+
+  /** Both halves, for a unit without a residual. */
+  backward(gradient: SplitGradient, sink: GradientSink): Tensor {
+    this.beginBackward(gradient);
+    return this.endBackward(sink);
   }
 
   /** Reports the batch statistics of the pass whose backward has ended, and frees them. */

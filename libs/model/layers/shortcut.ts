@@ -6,12 +6,13 @@ import { pad, slice } from '../tensorflow/kernels.js';
 import type { Tensor } from '../tensorflow/tensor.js';
 import { ConvolutionUnit } from './convolution-unit.js';
 import type { GradientSink, ParameterSource } from './sink.js';
+import { whole } from './split-gradient.js';
 import { spreadOut, thin } from './thinning.js';
 
 export interface Shortcut {
   /** Borrows x. Returns x itself or a new tensor, which is then the caller's. */
   forward(x: Tensor, training: boolean): Tensor;
-  /** Borrows the gradient of the sum. Returns it itself or a new tensor, which is then the caller's. */
+  /** Consumes the gradient of the sum and returns that of the input. */
   backward(gradient: Tensor, sink: GradientSink): Tensor;
   reportStatistics(sink: GradientSink): void;
 }
@@ -44,7 +45,7 @@ class Projection implements Shortcut {
   }
 
   backward(gradient: Tensor, sink: GradientSink): Tensor {
-    return this.unit.backward(gradient, sink, { keepGradient: true, wantsInput: true }) as Tensor;
+    return this.unit.backward(whole(gradient), sink);
   }
 
   reportStatistics(sink: GradientSink): void {
@@ -74,9 +75,10 @@ class Subsample implements Shortcut {
   backward(gradient: Tensor): Tensor {
     const narrow = [...gradient.shape.slice(0, 3), this.inputs];
     const narrowed = this.outputs === this.inputs ? gradient : slice(gradient, [0, 0, 0, 0], narrow);
+    if (narrowed !== gradient) gradient.dispose();
     if (this.stride === 1) return narrowed;
     const spread = spreadOut(narrowed, this.#inputShape, this.stride);
-    if (narrowed !== gradient) narrowed.dispose();
+    narrowed.dispose();
     return spread;
   }
 

@@ -30,7 +30,7 @@ export interface Addon {
 }
 
 /** TensorFlow's numbers of data types (tensorflow/c/tf_datatype.h). */
-export const DTYPE = { float32: 1, int32: 3, int16: 5, bfloat16: 14 } as const;
+export const DTYPE = { float32: 1, int32: 3, uint8: 4, int16: 5, bfloat16: 14 } as const;
 export type DType = keyof typeof DTYPE;
 
 /** TensorFlow's numbers of attribute types (TF_AttrType). */

@@ -1,10 +1,11 @@
-// Compiles the native addon of @tensorflow/tfjs-node-gpu against our TensorFlow and puts it where the package looks.
-// Refuses to know where the library came from. A stamp beside the addon tells ours from a foreign or outdated one.
-import { createHash } from 'node:crypto';
+// Has the native addon of @tensorflow/tfjs-node-gpu, with our own kernels in it, compiled against our TensorFlow and puts it
+// where the package looks. Refuses to know where the library came from. A stamp beside the addon tells ours from a foreign or
+// outdated one.
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
+import { addonKey, buildAddon } from './addon-build.js';
 import { hashFile } from './marker.js';
 import type { NativeLibrary } from './native-library.js';
 import type { Reporter } from './progress.js';
@@ -30,10 +31,6 @@ export interface Addon {
 export type AddonState =
   | { readonly kind: 'good'; readonly addon: Addon }
   | { readonly kind: 'missing' | 'foreign' | 'out-of-date'; readonly path: string };
-
-const flags = ['-std=c++17', '-O2', '-shared', '-fPIC', '-DNAPI_VERSION=8', '-w'];
-const sources = ['tfjs_backend.cc', 'tfjs_binding.cc'];
-const compileLimitMs = 10 * 60 * 1000;
 
 const stampSchema = z.object({ key: z.string(), sha256: z.string(), tensorflowVersion: z.string() });
 
@@ -106,7 +103,7 @@ async function compileInto(
       'Install g++ (Debian: apt-get install g++).',
     );
   }
-  options.report.say(`Compiling the native addon with ${compiler} (about 10 s) …`);
+  options.report.say(`Compiling the native addon with ${compiler} (about 15 s) …`);
   const parent = dirname(folder);
   let draft: string | undefined;
   try {
@@ -116,17 +113,8 @@ async function compileInto(
     }
     draft = await mkdtemp(join(parent, 'draft-'));
     const output = join(draft, 'tfjs_binding.node');
-    const args = [
-      ...flags,
-      ...[library.includeDir, nodeHeadersDir()].map((path) => `-I${path}`),
-      ...sources.map((source) => join(packageDir, 'binding', source)),
-      ...[`-L${library.libraryDir}`, `-Wl,-rpath,${library.libraryDir}`],
-      ...library.libraries.map((name) => `-l:${name}`),
-      ...['-o', output],
-    ];
-    const environment = { ...options.environment, TMPDIR: draft };
-    const result = await runCommand(compiler, args, { environment, timeoutMs: compileLimitMs });
-    if (result.code !== 0) throw explainCompiler(compiler, result.stderr, parent);
+    await buildAddon(compiler, library, packageDir, output, options.environment);
+    for (const name of await readdir(draft)) if (name.endsWith('.o')) await rm(join(draft, name));
     const tensorflowVersion = await probeAddon(output, options.environment);
     const stamp = { key, sha256: await hashFile(output), tensorflowVersion };
     await writeFile(stampPath(output), `${JSON.stringify(stamp)}\n`);
@@ -163,23 +151,6 @@ async function install(cached: string, path: string): Promise<Addon> {
   return { path, tensorflowVersion: stamp.tensorflowVersion };
 }
 
-/** Everything that decides what the compiled addon is: sources, headers of Node, flags, library and where it lies. */
-async function addonKey(library: NativeLibrary, packageDir: string): Promise<string> {
-  const hash = createHash('sha256');
-  const folder = join(packageDir, 'binding');
-  for (const name of (await readdir(folder)).sort()) hash.update(name).update(await readFile(join(folder, name)));
-  const headers = z
-    .object({ version: z.string() })
-    .parse(JSON.parse(await readFile(join(nodeHeadersDir(), '../package.json'), 'utf8')));
-  hash.update(JSON.stringify([headers.version, flags, library.libraryDir, library.libraries, library.identity]));
-  return hash.digest('hex').slice(0, 32);
-}
-
-function nodeHeadersDir(): string {
-  const require = createRequire(import.meta.url);
-  return join(dirname(require.resolve('node-api-headers/package.json')), 'include');
-}
-
 function addonPath(packageDir: string): string {
   return join(packageDir, 'lib', 'napi-v8', 'tfjs_binding.node');
 }
@@ -205,18 +176,4 @@ async function hashIfThere(path: string): Promise<string | undefined> {
     if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   }
-}
-
-function explainCompiler(compiler: string, stderr: string, folder: string): SetupError {
-  if (/No space left on device/i.test(stderr)) {
-    return new SetupError(
-      `The disk is full: the compiler could not write to ${folder}.`,
-      'Free some space, or point LOCKSTEP_CACHE_DIR at a folder on another disk.',
-    );
-  }
-  const reason = /error: (.+)/.exec(stderr)?.[1] ?? lastLine(stderr);
-  return new SetupError(
-    `${compiler} could not compile the native addon: ${reason}.`,
-    'The compiler must know C++17 (g++ 8 or newer) and the C++ standard library headers must be installed.',
-  );
 }
