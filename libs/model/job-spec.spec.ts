@@ -163,7 +163,7 @@ describe('datasets of image files', () => {
 
   it('take the number of classes from the files, else from the model', () => {
     const dataset = { kind: 'imagefolder', path: 'flowers' };
-    expect(resolveJobSpec({ model: { architecture: 'resnet18' }, dataset }, () => 7).model.classes).toBe(7);
+    expect(resolveJobSpec({ model: { architecture: 'resnet18' }, dataset }, 7).model.classes).toBe(7);
     const model = { architecture: 'resnet18', classes: 9 };
     expect(resolveJobSpec({ model, dataset }).dataset).toMatchObject({ classes: 9 });
   });

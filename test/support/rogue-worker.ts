@@ -9,6 +9,7 @@ import { imagesOnThisThread } from '#model/images/image-services.js';
 import { clientCredentials } from '#proto/channel.js';
 import { Outcome, type ReportProbeRequest } from '#proto/generated/lockstep/v1/pool.js';
 import type { PushGradientRequest, PushGradientResponse, PushHeader } from '#proto/generated/lockstep/v1/reducer.js';
+import { plainGet } from '#model/datasets/http-file.js';
 import { fromWireKey, taskName } from '#proto/task-entry.js';
 import { ComputeClient } from '../../apps/worker/src/compute-client.js';
 import { kernelFlags, tensorflowEnvironment } from '../../apps/worker/src/config.js';
@@ -93,7 +94,7 @@ export class RogueWorker {
     this.#compute = compute;
     this.#slices = new Slices(registration.reducerAddresses, access);
     this.#parameters = new ParameterCache(this.#slices, log);
-    this.#jobs = new JobContexts(pool, imagesOnThisThread());
+    this.#jobs = new JobContexts(pool, imagesOnThisThread(), { access: {}, get: plainGet });
     const stages = new TaskStages({
       workerId: registration.workerId,
       pool,

@@ -5,6 +5,7 @@ import type { ImageServices } from '#model/images/image-services.js';
 import type { RegisterResponse } from '#proto/generated/lockstep/v1/pool.js';
 import type { TaskEntry } from '#proto/task-entry.js';
 import type { Compute } from './compute-client.js';
+import type { DatasetSources } from './dataset-files.js';
 import type { ImageCounts } from './image-pool.js';
 import { JobContexts } from './job-contexts.js';
 import { ParameterCache } from './parameters.js';
@@ -34,6 +35,7 @@ export interface MembershipOptions {
   readonly compute: Compute & { readonly progress: number; readonly tensors: number };
   /** Whoever prepares images; outlives the membership. */
   readonly images: ImageServices & { readonly counts: ImageCounts };
+  readonly datasets: DatasetSources;
   readonly log: Logger;
   /** See `PipelineOptions`. */
   readonly letGoMs?: number | undefined;
@@ -56,9 +58,20 @@ export class Membership {
   readonly #queue: TaskSource;
   #leaving = false;
 
-  constructor({ registration, pool, access, openQueue, compute, images, log, letGoMs, onDrain }: MembershipOptions) {
+  constructor({
+    registration,
+    pool,
+    access,
+    openQueue,
+    compute,
+    images,
+    datasets,
+    log,
+    letGoMs,
+    onDrain,
+  }: MembershipOptions) {
     this.#slices = new Slices(registration.reducerAddresses, access);
-    this.#jobs = new JobContexts(pool, images);
+    this.#jobs = new JobContexts(pool, images, datasets);
     this.#parameters = new ParameterCache(this.#slices, log);
     this.#stages = new TaskStages({
       workerId: registration.workerId,

@@ -17,6 +17,7 @@ export interface WorkerOptions {
   readonly introduction: RegisterRequest;
   readonly compute: MembershipOptions['compute'];
   readonly images: MembershipOptions['images'];
+  readonly datasets: MembershipOptions['datasets'];
   readonly log: Logger;
   /** How long the compute thread may hold a task that nobody wants. @default 30,000 ms */
   readonly letGoMs?: number | undefined;
@@ -64,7 +65,7 @@ export class PoolWorker {
   }
 
   async #serveOnce(): Promise<void> {
-    const { introduction, access, openQueue, compute, images, log, letGoMs } = this.#options;
+    const { introduction, access, openQueue, compute, images, datasets, log, letGoMs } = this.#options;
     const { signal } = this.#stop;
     const registration = await register(this.#pool, introduction, log, signal).catch(unlessStopped(signal));
     if (registration === undefined) return;
@@ -82,6 +83,7 @@ export class PoolWorker {
       openQueue,
       compute,
       images,
+      datasets,
       log,
       letGoMs,
       onDrain,

@@ -7,7 +7,7 @@ import { isArchiveUrl } from '../job-spec-datasets.js';
 import { isAllowedUrl, shownUrl, type DatasetAccess } from './dataset-access.js';
 import { DatasetError } from './dataset-error.js';
 import { FileCache } from './file-cache.js';
-import { HttpFile, plainGet, type HttpFileOptions } from './http-file.js';
+import { HttpFile, plainGet, type FileState, type HttpFileOptions } from './http-file.js';
 import { s3Get } from './s3.js';
 
 /** An archive; `stamp` is '<bytes> <what changes when its contents do>'. */
@@ -93,33 +93,42 @@ export class ArchiveOpener {
       : plainGet;
     const file = new HttpFile(url, { ...this.#http, get });
     const state = await this.#limit.run(() => file.state(signal));
-    const key = createHash('sha256').update(`${url}\n${state.tag}\n${state.bytes}`).digest('hex').slice(0, 32);
-    const chunk = async (number: number): Promise<Uint8Array> => {
-      const from = number * chunkBytes;
-      const length = Math.min(chunkBytes, state.bytes - from);
-      // Others may wait for the same chunk: whoever no longer wants it does not take it from them.
-      const fetched = (): Promise<Uint8Array> => this.#limit.run(() => file.read(from, length, state));
-      return this.#cache === undefined ? fetched() : this.#cache.get(`${key}/${number}`, length, fetched);
-    };
-    return {
-      name: url,
-      bytes: state.bytes,
-      stamp: `${state.bytes} ${state.tag}`,
-      windowBytes: chunkBytes,
-      read: async (offset, length, aborted) => {
-        aborted?.throwIfAborted();
-        const end = Math.min(offset + length, state.bytes);
-        const numbers: number[] = [];
-        for (let number = Math.floor(offset / chunkBytes); number * chunkBytes < end; number++) numbers.push(number);
-        const chunks = await Promise.all(numbers.map(chunk));
-        aborted?.throwIfAborted();
-        const start = offset - (numbers[0] ?? 0) * chunkBytes;
-        const [only] = chunks;
-        if (chunks.length === 1) return only!.subarray(start, start + end - offset);
-        return Buffer.concat(chunks).subarray(start, start + end - offset);
-      },
-    };
+    return remoteArchive(url, file, state, this.#cache, this.#limit);
   }
+}
+
+/** An archive that is fetched in pieces, kept in the cache where there is one. */
+export function remoteArchive(
+  name: string,
+  file: HttpFile,
+  state: FileState,
+  cache: FileCache | undefined,
+  limit: Limit,
+): ArchiveSource {
+  const key = createHash('sha256').update(`${name}\n${state.tag}\n${state.bytes}`).digest('hex').slice(0, 32);
+  const chunk = async (number: number): Promise<Uint8Array> => {
+    const from = number * chunkBytes;
+    const length = Math.min(chunkBytes, state.bytes - from);
+    // Others may wait for the same chunk: whoever no longer wants it does not take it from them.
+    const fetched = (): Promise<Uint8Array> => limit.run(() => file.read(from, length, state));
+    return cache === undefined ? fetched() : cache.get(`${key}/${number}`, length, fetched);
+  };
+  return {
+    name,
+    bytes: state.bytes,
+    stamp: `${state.bytes} ${state.tag}`,
+    windowBytes: chunkBytes,
+    read: async (offset, length, signal) => {
+      signal?.throwIfAborted();
+      const end = Math.min(offset + length, state.bytes);
+      const numbers: number[] = [];
+      for (let number = Math.floor(offset / chunkBytes); number * chunkBytes < end; number++) numbers.push(number);
+      const chunks = await Promise.all(numbers.map(chunk));
+      signal?.throwIfAborted();
+      const start = offset - (numbers[0] ?? 0) * chunkBytes;
+      return (chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)).subarray(start, start + end - offset);
+    },
+  };
 }
 
 /** Where pieces of datasets are kept; undefined where nothing is. */

@@ -52,17 +52,22 @@ export class HttpFile {
   /**
    * Bytes [offset, offset + length), which must lie in the file.
    *
-   * @param expected state that the file must still have
+   * @param expected state that the file must still have, as far as it is known
    * @throws DatasetError naming the file, the offset and the cause; the signal's reason
    */
-  async read(offset: number, length: number, expected: FileState, signal?: AbortSignal): Promise<Uint8Array> {
+  async read(
+    offset: number,
+    length: number,
+    expected: Pick<FileState, 'bytes'> & Partial<FileState>,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array> {
     const bytes = new Uint8Array(length);
     let got = 0;
     const at = (): string => String(offset + got);
     return this.#again(at, signal, async (ask) => {
       const { response, alive } = await ask({ range: `bytes=${offset + got}-${offset + length - 1}` });
       const state = stateOf(response);
-      if (state.bytes !== expected.bytes || state.tag !== expected.tag) {
+      if (state.bytes !== expected.bytes || state.tag !== (expected.tag ?? state.tag)) {
         await response.body?.cancel();
         throw new DatasetError(
           `${shownUrl(this.#url)} has changed since it was indexed; index it anew with \`lockstep dataset index\``,
@@ -165,7 +170,7 @@ function stateOf(response: Response): FileState {
 
 function hintFor(status: number): string {
   if (status === 401 || status === 403)
-    return ', access is denied; set the credentials (LOCKSTEP_S3_…) or make it readable';
+    return ', access is denied; set the credentials (LOCKSTEP_S3_…) or the token, or make it readable';
   return status === 404 ? ', there is no such file' : '';
 }
 

@@ -2,6 +2,7 @@
 // Refuses to know how they are carried out (commands/*), which is loaded only when one is called.
 import { Argument, type Command } from 'commander';
 import { example, port, wholeNumber } from './arguments.js';
+import type { DatasetIndexOptions } from './commands/dataset-index.js';
 import type { DemoOptions } from './commands/demo.js';
 import type { UpOptions } from './commands/up.js';
 
@@ -98,6 +99,24 @@ export function registerLocalVerbs(program: Command, environment: NodeJS.Process
         finish(await prepareDatasetCommand(name, options, environment));
       },
     );
+  dataset
+    .command('index')
+    .description('look at every image of a folder or of tar archives, report what is broken or odd, and keep the index')
+    .argument(
+      '<source>',
+      'folder with train and val, or path or URL of archives such as https://host/train-{000..146}.tar',
+    )
+    .option('--test <archives>', 'archives of test images, named like those of training images')
+    .option('--full', 'decode every image and keep its checksum, in place of looking at its header and end')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      example('lockstep dataset index data/datasets/imagenet', 'lockstep dataset index --full data/datasets/imagenet'),
+    )
+    .action(async (source: string, options: DatasetIndexOptions) => {
+      const { indexDatasetCommand } = await import('./commands/dataset-index.js');
+      finish(await indexDatasetCommand(source, options, environment));
+    });
 }
 
 async function foreground(which: 'coordinator' | 'worker', environment: NodeJS.ProcessEnv): Promise<number> {

@@ -31,6 +31,8 @@ export interface PoolServiceOptions {
   readonly queuePrefix: string;
   /** host:port of each slice. */
   readonly reducerAddresses: readonly string[];
+  /** URL below which workers fetch what they do not see of the datasets folder. */
+  readonly datasetsUrl: string;
   readonly log: Logger;
 }
 
@@ -61,7 +63,7 @@ export function createPoolService(options: PoolServiceOptions): PoolServer {
     describeJob: (call, answer) => {
       const description = jobs.describe(call.request.jobId);
       if (description === undefined) refuse(answer, status.NOT_FOUND, `Job ${call.request.jobId} does not run here.`);
-      else answer(null, description);
+      else answer(null, { ...description, datasetsUrl: options.datasetsUrl });
     },
 
     reportProbe: (call, answer) => {
