@@ -63,7 +63,8 @@ describe('a folder of photographs', () => {
       expect(await contributors(two, both.id)).toEqual(['worker-1', 'worker-2']);
       expect(hashesOf(both)).toEqual(hashesOf(alone));
       expect(both.test).toEqual(alone.test);
-      expect(hashesOf(both)).toEqual(hashesOf(await trainPlainly(spec, join(two.dataDir, 'datasets', 'photos'))));
+      const dataset = join(two.dataDir, 'datasets', 'photos');
+      expect(hashesOf(both)).toEqual(hashesOf(await trainPlainly(spec, { dataset })));
       await expectCleanAudit(two, both.id, 4);
     },
   );
