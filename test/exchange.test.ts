@@ -68,6 +68,24 @@ describe('evaluation', () => {
     expect(alone).toMatchObject({ samples, loss: lossSum / samples, top1: job.test?.top1, top5: job.test?.top5 });
   });
 
+  it('of a checkpoint by the pool is that of one process alone', async () => {
+    for (const views of [[], ['--crops', '10']]) {
+      const alone = await json<Evaluated>('evaluate', '--checkpoint', checkpoint, ...views);
+      const pool = await json<Evaluated & { job: string }>(
+        'evaluate',
+        '--checkpoint',
+        checkpoint,
+        ...views,
+        '--url',
+        system.url,
+      );
+      expect(pool).toMatchObject({ top1: alone.top1, top5: alone.top5 });
+      expect(pool.loss).toBeCloseTo(alone.loss, 12);
+      expect(await system.api.job(pool.job)).toMatchObject({ state: 'completed', step: 0, totalSteps: 0 });
+      expect(await system.api.audit(pool.job)).toMatchObject({ clean: true, expected: 0 });
+    }
+  });
+
   it('counts class by class what it counts in all', async () => {
     const one = await json<Evaluated>('evaluate', '--checkpoint', checkpoint);
     const right = one.classes.reduce((sum, { samples, top1 }) => sum + samples * top1, 0);

@@ -56,7 +56,11 @@ const optimizerShape = {
 
 const trainingFields = {
   epochs: described(whole(1, 1_000_000).nullable(), 'Passes over the training images; null where steps is given.', 1),
-  steps: described(whole(1, 1_000_000_000).nullable(), 'SGD updates, in place of epochs.', null),
+  steps: described(
+    whole(0, 1_000_000_000).nullable(),
+    'SGD updates, in place of epochs; 0: none, so that the initial weights alone are evaluated.',
+    null,
+  ),
   batchSize: described(whole(2, 1_048_576), 'Samples per mini-batch, that is per step.', 128),
   shardSize: described(
     whole(2, 65_536),

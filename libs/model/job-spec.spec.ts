@@ -267,6 +267,12 @@ describe('errors', () => {
       'must be a power of two from 1 to 1024',
     ],
     ['a large shard', training({ shardSize: 256 }), 'training.shardSize', 'must be at most batchSize, which is 128'],
+    [
+      'no steps to train',
+      training({ steps: 0 }),
+      'training.steps',
+      /must be 1 or more, except to evaluate initialWeights/,
+    ],
     ['steps and epochs', training({ steps: 5, epochs: 5 }), 'training.steps', /together with epochs/],
     ['neither', training({ steps: null, epochs: null }), 'training.epochs', 'must be given where steps is null'],
     [
