@@ -52,6 +52,13 @@ async function open(path: string, options: { width?: number; token?: string | nu
 
 const jobState = () => page.getByTestId('job-detail').getByTestId('job-state');
 const pageWidth = () => page.evaluate<number>('document.documentElement.scrollWidth');
+/** Different colours of a canvas, what is transparent aside. */
+const coloursOf = (selector: string) =>
+  page.evaluate<number>(`(() => {
+    const element = document.querySelector(${JSON.stringify(selector)});
+    const pixels = new Uint32Array(element.getContext('2d').getImageData(0, 0, element.width, element.height).data.buffer);
+    return new Set(pixels.filter((pixel) => pixel >>> 24 === 255)).size;
+  })()`);
 const textOf = (testId: string) => page.getByTestId(testId).innerText();
 
 describe('dashboard', () => {
@@ -93,6 +100,33 @@ describe('dashboard', () => {
     }
     expect(await page.getByTestId('job-cancel').isDisabled()).toBe(true);
     expect(await page.locator(`[data-testid=job-card][data-job-id="${id}"]`).count()).toBe(1);
+    expect(complaints).toEqual([]);
+  });
+
+  it('draws what the layers do, depth by step, as a job goes on', async () => {
+    const id = await system.api.submit({ ...endless, name: 'layers' });
+    await open(`/#/jobs/${id}`);
+    const heat = page.getByTestId('heat-map');
+    const columns = async () => Number(await heat.getAttribute('data-columns'));
+    await heat.waitFor();
+    // The stem, two convolutions in each of three blocks, the dense layer.
+    expect(await heat.getAttribute('data-layers')).toBe('8');
+    const seen = await columns();
+    await expect.poll(columns).toBeGreaterThan(seen);
+    await system.api.act(id, 'pause');
+    await jobState().filter({ hasText: 'paused' }).waitFor();
+    for (const kind of ['gradient', 'update']) {
+      await page.getByTestId(`heat-${kind}`).click();
+      expect(await page.getByTestId(`heat-${kind}`).getAttribute('aria-pressed')).toBe('true');
+      const picture = heat.locator('canvas');
+      expect(await picture.getAttribute('aria-label')).toMatch(
+        /of 8 layers over steps 1 to [\d,]+\. Newest: conv1 [\d.e-]+, (fc|linear) [\d.e-]+\.$/,
+      );
+      expect(await coloursOf('[data-testid=heat-map] canvas')).toBeGreaterThan(8);
+      await picture.hover({ position: { x: 3, y: 3 } });
+      expect(await textOf('heat-reading')).toMatch(/^conv1, step 1: [\d.e-]+$/);
+    }
+    await system.api.act(id, 'cancel');
     expect(complaints).toEqual([]);
   });
 

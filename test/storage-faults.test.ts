@@ -45,6 +45,23 @@ describe('a full disk', () => {
     expect(left.filter((name) => !/^step-\d{8}$/.test(name))).toEqual([]);
   });
 
+  it('that takes the ledger but no checkpoint pauses the job, and the checkpoint before is kept', async () => {
+    const { system, fill, makeRoom } = await startOnSmallDisk('large');
+    const { api } = system;
+    const id = await api.submit(spec);
+    await api.untilJob(id, ({ checkpoint }) => checkpoint?.step === 5);
+    fill();
+    const { reason, checkpoint } = await api.untilState(id, 'paused');
+    expect(reason).toMatch(
+      /^The checkpoint of step \d+ cannot be written: .*EFBIG.* The one before is kept; nothing is lost/,
+    );
+    const kept = readdirSync(join(folderOf(system, id), 'checkpoints'));
+    expect(kept.toSorted().at(-1)).toBe(`step-${String(checkpoint!.step).padStart(8, '0')}`);
+    makeRoom();
+    await api.act(id, 'resume');
+    await expectQuietEnd(system, id);
+  });
+
   it('loses nothing when the coordinator is killed on it, and starts on it', async () => {
     const { system, fill, makeRoom } = await startOnSmallDisk();
     const { api, coordinator } = system;

@@ -15,6 +15,17 @@ export interface CropAndFlip {
 
 export const UNCHANGED: CropAndFlip = { top: CROP_PADDING, left: CROP_PADDING, flip: false };
 
+/** The ten views of Krizhevsky et al. 2012, section 4.1: corners and middle of the padded image, then their mirror images. */
+export const TEN_CROPS: readonly CropAndFlip[] = [false, true].flatMap((flip) =>
+  [
+    [0, 0],
+    [0, 2 * CROP_PADDING],
+    [2 * CROP_PADDING, 0],
+    [2 * CROP_PADDING, 2 * CROP_PADDING],
+    [CROP_PADDING, CROP_PADDING],
+  ].map(([top, left]) => ({ top: top!, left: left!, flip })),
+);
+
 /** The crop and flip that one sample gets in one epoch. */
 export function cropAndFlipOf(seed: number, epoch: number, sampleId: number): CropAndFlip {
   const random = randomStream(seed, 'augment', epoch, sampleId);
@@ -23,13 +34,19 @@ export function cropAndFlipOf(seed: number, epoch: number, sampleId: number): Cr
 }
 
 /**
- * What each byte of each channel becomes: (byte / 255 - mean) / std, as 256 entries per channel one after the other.
+ * What each byte of each channel becomes: (byte / 255 + shift - mean) / std, as 256 entries per channel one after the other.
+ *
+ * @param shift of the colours, per channel; @default none
  */
-export function normalisationTable(mean: readonly number[], std: readonly number[]): Float32Array {
+export function normalisationTable(
+  mean: readonly number[],
+  std: readonly number[],
+  shift: readonly number[] = mean.map(() => 0),
+): Float32Array {
   const table = new Float32Array(256 * mean.length);
   for (let channel = 0; channel < mean.length; channel++) {
     for (let byte = 0; byte < 256; byte++) {
-      table[256 * channel + byte] = (byte / 255 - mean[channel]!) / std[channel]!;
+      table[256 * channel + byte] = (byte / 255 + shift[channel]! - mean[channel]!) / std[channel]!;
     }
   }
   return table;

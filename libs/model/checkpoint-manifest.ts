@@ -15,6 +15,7 @@ export const checkpointManifestSchema = z.object({
   epoch: z.number().min(0).describe('Epochs done, with the fraction of the one begun.'),
   layoutHash: z.string().min(1).describe('Hash of the parameter layout.'),
   datasetIndexHash: z.string().nullable().describe('Hash of the dataset that it was trained on.'),
+  classNames: z.array(z.string()).optional().describe('Names by class number, where the classes have names.'),
   parametersSha256: sha256.describe('Over the flat little-endian float32 parameters in layout order.'),
   stateSha256: sha256.describe('Over parameters, momentum, running statistics and schedule state.'),
   scheduleState: scheduleStateSchema.describe('What the schedule remembers.'),

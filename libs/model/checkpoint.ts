@@ -7,7 +7,7 @@ import { bytesOf, syncFolder, writeFileDurably } from './durable-files.js';
 import { checkpointName, listCheckpoints, removeCheckpoint } from './checkpoint-folders.js';
 import { parseManifest, type CheckpointManifest } from './checkpoint-manifest.js';
 import { loadModelTensors, loadMomentumTensors, modelTensors, momentumTensors } from './model-tensors.js';
-import type { ParameterLayout } from './parameters.js';
+import { layoutOf, type ParameterLayout } from './parameters.js';
 import { parseSafetensors, writeSafetensors, type SafetensorsFile } from './safetensors.js';
 import type { ScheduleState } from './schedule.js';
 
@@ -39,6 +39,9 @@ export class CheckpointError extends Error {
 export const MODEL_FILE = 'model.safetensors';
 export const OPTIMIZER_FILE = 'optimizer.safetensors';
 export const MANIFEST_FILE = 'manifest.json';
+/** Key of a safetensors header's metadata under which files carry their net's spec as JSON. */
+export const MODEL_METADATA = 'lockstep.model';
+
 /** SHA-256 in hex over the flat little-endian float32 parameters in layout order. */
 export function parametersSha256(parameters: Float32Array): string {
   return createHash('sha256').update(bytesOf(parameters)).digest('hex');
@@ -78,7 +81,12 @@ export function writeCheckpoint(
     if (present?.stateSha256 === hashes.stateSha256) return { path: target, manifest: present };
     rmSync(temporary, { recursive: true, force: true });
     mkdirSync(temporary);
-    const about = { format: 'lockstep', step: String(facts.step), layoutHash: layout.hash };
+    const about = {
+      format: 'lockstep',
+      step: String(facts.step),
+      layoutHash: layout.hash,
+      [MODEL_METADATA]: JSON.stringify(facts.spec.model),
+    };
     const model = writeSafetensors(
       path.join(temporary, MODEL_FILE),
       modelTensors(layout, state.parameters, state.statistics),
@@ -169,6 +177,30 @@ export function readCheckpoint(
     throw new CheckpointError(`${checkpoint} does not hold the state that its manifest names; use another checkpoint`);
   }
   return { manifest, state };
+}
+
+/**
+ * Reads what a checkpoint's net computes with, and verifies its hashes; momentum is left alone.
+ *
+ * @throws CheckpointError naming what is wrong
+ */
+export function readCheckpointModel(checkpoint: string): {
+  manifest: CheckpointManifest;
+  parameters: Float32Array;
+  statistics: Float32Array;
+} {
+  const manifest = readManifest(checkpoint);
+  const layout = layoutOf(manifest.spec.model);
+  const parameters = new Float32Array(layout.parameterCount);
+  const statistics = new Float32Array(layout.statisticCount);
+  const file = path.join(checkpoint, MODEL_FILE);
+  try {
+    loadModelTensors(layout, verifiedTensors(file, manifest), parameters, statistics, file);
+  } catch (cause) {
+    if (cause instanceof CheckpointError) throw cause;
+    throw new CheckpointError(`${reasonOf(cause)}; use another checkpoint`, { cause });
+  }
+  return { manifest, parameters, statistics };
 }
 
 /**

@@ -26,6 +26,6 @@ export function syncFolder(folder: string): void {
 }
 
 /** The bytes of a typed array, without copying. */
-export function bytesOf(array: Float32Array | Uint16Array | Int32Array): Uint8Array {
+export function bytesOf(array: Float32Array | Uint16Array | Int32Array | BigInt64Array): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }

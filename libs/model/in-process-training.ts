@@ -5,6 +5,8 @@ import { parametersSha256, stateSha256 } from './checkpoint.js';
 import type { Dataset } from './datasets/dataset.js';
 import { evaluateAll } from './evaluation.js';
 import type { EvaluationResult } from './evaluation.js';
+import { evaluationShardSize } from './evaluation-views.js';
+import { type InitialWeights, stateFromWeights } from './exchange/initial-weights.js';
 import { addInto, widenBfloat16 } from './float-arrays.js';
 import type { JobSpec } from './job-spec.js';
 import { Network } from './network.js';
@@ -51,6 +53,10 @@ export interface EpochReport extends EvaluationResult {
 export interface TrainingOptions {
   /** Stops after so many steps. @default all that the spec asks for */
   readonly steps?: number;
+  /** Weights that it starts from. @default random ones, by the spec's seed */
+  readonly initialWeights?: InitialWeights;
+  /** Shards of a step's mini-batch that are left out, by index. @default none */
+  readonly excludedShards?: (step: number) => readonly number[];
   readonly onStep?: (report: StepReport) => void;
   readonly onEvaluation?: (report: EpochReport) => void;
 }
@@ -74,11 +80,12 @@ export async function trainInProcess(
     const perEpoch = stepsPerEpoch(dataset.trainCount, training.batchSize);
     const totalSteps = totalStepsOf(training, dataset.trainCount);
     const steps = Math.min(options.steps ?? totalSteps, totalSteps);
-    const run = new InProcessRun(spec, dataset, network, perEpoch, totalSteps);
+    const run = new InProcessRun(spec, dataset, network, perEpoch, totalSteps, options.initialWeights);
     let evaluation: EpochReport | undefined;
     for (let step = 0; step < steps; step++) {
       // Not inside the call: without a listener its arguments would not be evaluated.
-      const report = await run.step(step, evaluation?.version === step ? evaluation : undefined);
+      const excluded = options.excludedShards?.(step) ?? [];
+      const report = await run.step(step, excluded, evaluation?.version === step ? evaluation : undefined);
       options.onStep?.(report);
       const version = step + 1;
       const { everyEpochs } = spec.evaluation;
@@ -118,9 +125,13 @@ class InProcessRun {
     private readonly network: Network,
     private readonly perEpoch: number,
     private readonly totalSteps: number,
+    initialWeights: InitialWeights | undefined,
   ) {
     const { layout } = network;
-    const { parameters, statistics } = initialState(spec.model, layout, spec.training.seed);
+    const { model } = spec;
+    const { seed } = spec.training;
+    const { parameters, statistics } =
+      initialWeights === undefined ? initialState(model, layout, seed) : stateFromWeights(model, seed, initialWeights);
     const scheduleState = scheduleStateAtStart(spec.training.schedule);
     this.state = { parameters, statistics, momentum: new Float32Array(parameters.length), scheduleState };
     this.#next = {
@@ -133,11 +144,13 @@ class InProcessRun {
   }
 
   /** @param evaluation that of the version which the step starts from, where there was one */
-  async step(step: number, evaluation: EvaluationResult | undefined): Promise<StepReport> {
+  async step(step: number, excluded: readonly number[], evaluation: EvaluationResult | undefined): Promise<StepReport> {
     const started = performance.now();
     const { training } = this.spec;
-    const { epoch, first, count } = miniBatchPositions(this.dataset.trainCount, training.batchSize, step);
-    const shards = shardsOf(count, training.shardSize);
+    const batch = miniBatchPositions(this.dataset.trainCount, training.batchSize, step);
+    const { epoch, first } = batch;
+    const shards = shardsOf(batch.count, training.shardSize).filter((_, shard) => !excluded.includes(shard));
+    const count = shards.reduce((sum, shard) => sum + shard.count, 0);
     const tasks = tasksOf(shards.length, training.shardsPerTask);
     this.network.loadParameters(this.state.parameters, this.state.statistics);
     const tree = new TreeAccumulator<Contribution>(tasks.length, (left, right) => {
@@ -173,18 +186,20 @@ class InProcessRun {
 
   async evaluate(): Promise<EvaluationResult> {
     this.network.loadParameters(this.state.parameters, this.state.statistics);
-    return evaluateAll(this.network, this.dataset, this.spec.training.shardSize);
+    const { model, evaluation: views, training } = this.spec;
+    const shardSize = evaluationShardSize(model, views, training.shardSize);
+    return evaluateAll([this.network], this.dataset, { shardSize, views });
   }
 
   async #prepare(epoch: number, first: number, shards: readonly Shard[], task: TaskShards): Promise<ShardInput[]> {
-    const { seed } = this.spec.training;
+    const { training } = this.spec;
     const pixels = this.dataset.imageShape.reduce((product, side) => product * side, 1);
     const inputs: ShardInput[] = [];
     for (const shard of shards.slice(task.firstShard, task.firstShard + task.shardCount)) {
-      const ids = sampleIds(seed, epoch, this.dataset.trainCount, first + shard.first, shard.count);
+      const ids = sampleIds(training, epoch, this.dataset.trainCount, first + shard.first, shard.count);
       const images = new Float32Array(shard.count * pixels);
       const labels = new Int32Array(shard.count);
-      await this.dataset.prepareTrain(ids, seed, epoch, this.spec.dataset.augmentation, images, labels);
+      await this.dataset.prepareTrain(ids, training.seed, epoch, this.spec.dataset.augmentation, images, labels);
       inputs.push({ images, labels });
     }
     return inputs;

@@ -1,7 +1,7 @@
-// Owns: the rules of a job spec that join several fields, and the list of what is in the vocabulary but cannot be run yet.
+// Owns: the rules of a job spec that join several fields.
 // Refuses to know: single fields (job-spec-schema.ts) and whether data, workers or memory are there.
 import { isArchitecture, isCifarForm } from './architecture.js';
-import { epochsOf, trainCountOf } from './job-spec-defaults.js';
+import { epochsOf, isImageFiles, trainCountOf } from './job-spec-defaults.js';
 import type { JobSpec } from './job-spec-schema.js';
 import { alternatives, nearNames } from './near-names.js';
 
@@ -97,16 +97,34 @@ const rules: readonly Rule[] = [
       'training.schedule.minimumRate',
       'must be at most learningRate',
     ),
+  ({ training, dataset }) =>
+    when(
+      training.shuffle.kind === 'block' && dataset.kind === 'imagefolder',
+      'training.shuffle.kind',
+      'must be global for imagefolder: its samples lie class by class, so that a window of blocks would hold few classes',
+    ),
+  ({ dataset, evaluation }) =>
+    when(
+      dataset.kind === 'webdataset' && dataset.test === null && evaluation.everyEpochs !== 0,
+      'evaluation.everyEpochs',
+      'must be 0, as dataset.test names no archives to evaluate on',
+    ),
   ({ model }) =>
     when(
       model.zeroLastGamma && !model.batchNorm,
       'model.zeroLastGamma',
       'needs batchNorm: without it there is no gamma',
     ),
-
-  // Part of the vocabulary, but this version cannot run it: better refused than ignored.
-  ({ evaluation }) =>
-    when(evaluation.crops !== 1, 'evaluation.crops', 'must be 1: evaluation over 10 crops is not available yet'),
+  ({ dataset, evaluation }) =>
+    when(
+      evaluation.scales.length > 0 && !isImageFiles(dataset),
+      'evaluation.scales',
+      `must be empty for ${dataset.kind}: its images come in one size`,
+    ),
+  ({ model, evaluation: { crops, scales } }) => {
+    const tooSmall = crops === 10 && scales.some((side) => side < model.imageSize);
+    return when(tooSmall, 'evaluation.scales', `must be ${model.imageSize} or more, the size of the 10 crops`);
+  },
 ];
 
 function when(broken: boolean, path: string, message: string): FieldError | undefined {

@@ -6,10 +6,16 @@ import { stepsPerEpoch } from './sampler.js';
 export type Fields = Record<string, unknown>;
 
 export const CIFAR10_TRAIN_COUNT = 50_000;
-const CIFAR10_NORMALISATION = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
+export const CIFAR10_NORMALISATION = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
+export const IMAGENET_NORMALISATION = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 export function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Whether a dataset consists of image files, whose number and classes the spec alone does not tell. */
+export function isImageFiles(dataset: unknown): dataset is Fields {
+  return isFields(dataset) && (dataset.kind === 'imagefolder' || dataset.kind === 'webdataset');
 }
 
 /** What was sent over the preset's spec: objects are merged field by field, all else is replaced. */
@@ -27,12 +33,15 @@ export function overlay(preset: Fields, sent: Fields): Fields {
   // Fields of another kind would not fit: another kind starts from the defaults.
   if (differs(baseSchedule.kind ?? 'constant', sentSchedule.kind)) delete baseTraining.schedule;
   if (differs(asFields(base.dataset).kind, asFields(sent.dataset).kind)) delete base.dataset;
+  if (differs(asFields(baseTraining.shuffle).kind ?? 'global', asFields(sentTraining.shuffle).kind)) {
+    delete baseTraining.shuffle;
+  }
   return merge(base, sent);
 }
 
 /** Fills every field that is still missing. The kind of dataset and the architecture have no default. */
 export function withDefaults(given: Fields): Fields {
-  const dataset = datasetDefaults(given.dataset);
+  const dataset = datasetDefaults(given.dataset, asFields(given.model).classes);
   const model = modelDefaults(given.model, dataset);
   const training = trainingDefaults(given.training, trainCountOf(dataset));
   const datasetKind = asFields(dataset).kind;
@@ -43,8 +52,9 @@ export function withDefaults(given: Fields): Fields {
       name,
       priority: 0,
       faults: { reproducibility: 'strict', onNotFinite: 'pause', speculation: true, proofShare: 0 },
-      evaluation: { everyEpochs: 1, crops: 1 },
+      evaluation: { everyEpochs: asFields(dataset).test === null ? 0 : 1, crops: 1, scales: [] },
       checkpoint: { everySteps: 500, keep: 3 },
+      initialWeights: null,
     },
     { ...given, dataset, model, training },
   );
@@ -57,7 +67,8 @@ export function trainCountOf(dataset: unknown): number | undefined {
   return kind === 'synthetic' && isWhole(size) ? size : undefined;
 }
 
-function datasetDefaults(given: unknown): unknown {
+/** @param classes number of classes of the model, where it was given */
+function datasetDefaults(given: unknown, classes: unknown): unknown {
   if (given !== undefined && !isFields(given)) return given;
   const { kind, size } = asFields(given);
   if (kind === 'cifar10') {
@@ -70,6 +81,11 @@ function datasetDefaults(given: unknown): unknown {
     const count = isWhole(size) ? size : 4096;
     const testSize = Math.min(1000, Math.max(1, Math.ceil(count / 4)));
     return merge({ size: 4096, testSize, classes: 10, imageSize: 32, seed: 1, augmentation: 'none' }, asFields(given));
+  }
+  if (isImageFiles(given)) {
+    const common = { classes, imageSize: 224, augmentation: 'paper', normalisation: IMAGENET_NORMALISATION };
+    const own = kind === 'webdataset' ? { test: null } : {};
+    return merge({ ...common, brokenFiles: 'skip', ...own }, asFields(given));
   }
   return asFields(given);
 }
@@ -109,11 +125,14 @@ function trainingDefaults(given: unknown, trainCount: number | undefined): unkno
         decayBatchNorm: true,
         clipNorm: null,
       },
-      shuffle: { kind: 'global' },
     },
     sent,
   );
-  return { ...filled, schedule: scheduleDefaults(sent.schedule, filled, trainCount) };
+  return {
+    ...filled,
+    schedule: scheduleDefaults(sent.schedule, filled, trainCount),
+    shuffle: shuffleDefaults(sent.shuffle),
+  };
 }
 
 function scheduleDefaults(given: unknown, training: Fields, trainCount: number | undefined): unknown {
@@ -130,6 +149,13 @@ function scheduleDefaults(given: unknown, training: Fields, trainCount: number |
     return merge({ ...common, metric: 'error', patience: 5, threshold: 0.001, gamma: 0.1, minimumRate: 0 }, sent);
   }
   return merge(common, sent);
+}
+
+function shuffleDefaults(given: unknown): unknown {
+  if (given !== undefined && !isFields(given)) return given;
+  const sent = asFields(given);
+  const kind = sent.kind ?? 'global';
+  return merge(kind === 'block' ? { kind, blockSamples: 1024, windowBlocks: 16 } : { kind }, sent);
 }
 
 /** Length of the training in epochs, 0 where the spec alone does not tell it. */
@@ -168,6 +194,6 @@ function isWhole(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
 }
 
-function asFields(value: unknown): Fields {
+export function asFields(value: unknown): Fields {
   return isFields(value) ? value : {};
 }

@@ -1,32 +1,18 @@
 // Owns: every field of a job spec: its type, limits, meaning, unit, default and the sentence a wrong value gets.
 // Refuses to know: presets, derived defaults and rules that join several fields (job-spec-defaults.ts, job-spec-checks.ts).
 import { z } from 'zod';
+import {
+  datasetInputSchema,
+  datasetSchema,
+  datasetShapes,
+  normalisationSchema,
+  shuffleInputSchema,
+  shuffleSchema,
+  shuffleShapes,
+} from './job-spec-datasets.js';
 import { described, positive, notNegative, between, whole, oneOf, yesOrNo, seed } from './job-spec-fields.js';
+import { initialWeightsSchema, weightsShape } from './job-spec-weights.js';
 import { finalLearningRate, scheduleSchema, scheduleShapes } from './job-spec-schedules.js';
-
-/** A dataset's path: relative to the datasets folder of the coordinator, without a way out of it. */
-const datasetPath = () =>
-  z
-    .string('must be a path relative to the datasets folder')
-    .min(1, 'must not be empty')
-    .max(500, 'must have 500 characters or fewer')
-    .refine((path) => !/^([/\\]|[a-zA-Z]:)/.test(path), 'must be relative to the datasets folder, not absolute')
-    .refine((path) => !path.split(/[/\\]/).includes('..'), "must stay inside the datasets folder: '..' is not allowed")
-    .refine((path) => !path.includes('\0'), 'must not contain a zero byte');
-
-const channels = (what: string, each: z.ZodNumber) =>
-  z.array(each, `must be three numbers: ${what}`).length(3, `must be three numbers: ${what}`);
-
-export const normalisationSchema = z.strictObject(
-  {
-    mean: described(channels('red, green, blue', between(0, 1)), 'Mean per channel, of pixels scaled to [0, 1].'),
-    std: described(
-      channels('red, green, blue', positive()),
-      'Standard deviation per channel, of pixels scaled to [0, 1].',
-    ),
-  },
-  'must be an object with mean and std',
-);
 
 const modelShape = {
   architecture: described(
@@ -48,37 +34,6 @@ const modelShape = {
   ),
 };
 
-const cifar10Shape = {
-  kind: described(z.literal('cifar10'), 'CIFAR-10 in its standard binary form.'),
-  path: described(
-    datasetPath(),
-    'Folder with data_batch_1.bin … test_batch.bin, relative to the datasets folder; fetched on first use if left at its default.',
-    'cifar-10-batches-bin',
-  ),
-  augmentation: described(
-    oneOf('pad-crop', 'none'),
-    'pad-crop: 4 pixels of padding, a random 32x32 crop and a random mirror image; none: images as they are.',
-    'pad-crop',
-  ),
-  normalisation: described(
-    normalisationSchema,
-    "Per-channel normalisation. Default: CIFAR-10's own mean and deviation.",
-  ),
-};
-
-const syntheticShape = {
-  kind: described(
-    z.literal('synthetic'),
-    'Images made on the fly from the seed: a pattern per class under noise; for benchmarks and tests.',
-  ),
-  size: described(whole(1, 1_000_000_000), 'Number of training images.', 4096),
-  testSize: described(whole(1, 1_000_000_000), 'Number of test images. Default: a quarter of size, at most 1000.'),
-  classes: described(whole(2, 100_000), 'Number of classes.', 10),
-  imageSize: described(whole(8, 1024), 'Height and width of the images, in pixels.', 32),
-  seed: described(seed(), 'Seed of the images, apart from that of the training.', 1),
-  augmentation: described(oneOf('none'), 'Synthetic images are never augmented.', 'none'),
-};
-
 const optimizerShape = {
   kind: described(oneOf('sgd'), 'Stochastic gradient descent with momentum.', 'sgd'),
   momentum: described(
@@ -96,14 +51,6 @@ const optimizerShape = {
     positive().nullable(),
     'Largest norm of the whole gradient; a longer one is scaled down to it. null: never clipped.',
     null,
-  ),
-};
-
-const shuffleShape = {
-  kind: described(
-    oneOf('global'),
-    'global: each epoch visits all samples in the order of one keyed permutation.',
-    'global',
   ),
 };
 
@@ -155,7 +102,20 @@ const faultsShape = {
 
 const evaluationShape = {
   everyEpochs: described(whole(0, 1_000_000), 'Epochs between evaluations on the test images; 0: never.', 1),
-  crops: described(z.union([z.literal(1), z.literal(10)], 'must be 1 or 10'), 'Crops per test image.', 1),
+  crops: described(
+    z.union([z.literal(1), z.literal(10)], 'must be 1 or 10'),
+    'Crops per test image whose scores are averaged: 1: the middle; 10: four corners, the middle, and their mirror images.',
+    1,
+  ),
+  scales: described(
+    z
+      .array(whole(32, 2048), 'must be a list of whole numbers from 32 to 2048')
+      .max(10, 'must have 10 entries or fewer')
+      .default([]),
+    'Shorter sides, in pixels, that test images are resized to; scores are averaged over them. With 1 crop the network sees whole images, ' +
+      'fully convolutionally. Empty: the usual size alone.',
+    [],
+  ),
 };
 
 const checkpointShape = {
@@ -177,13 +137,6 @@ const outerFields = {
 const presetField = described(z.string('must be the name of a preset'), 'Preset that fills the fields left out.');
 
 const object = 'must be an object';
-const datasetKinds = 'must be one of cifar10, synthetic';
-const datasetSchema = z.discriminatedUnion(
-  'kind',
-  [z.strictObject(cifar10Shape), z.strictObject(syntheticShape)],
-  datasetKinds,
-);
-
 /** A fully resolved job spec: every field is there. */
 export const jobSpecSchema = z.strictObject(
   {
@@ -196,13 +149,14 @@ export const jobSpecSchema = z.strictObject(
         ...trainingFields,
         optimizer: z.strictObject(optimizerShape, object),
         schedule: scheduleSchema,
-        shuffle: z.strictObject(shuffleShape, object),
+        shuffle: shuffleSchema,
       },
       object,
     ),
     faults: z.strictObject(faultsShape, object),
     evaluation: z.strictObject(evaluationShape, object),
     checkpoint: z.strictObject(checkpointShape, object),
+    initialWeights: initialWeightsSchema,
     priority: outerFields.priority,
   },
   object,
@@ -216,16 +170,7 @@ export const jobSpecInputSchema = z
     ...outerFields,
     preset: presetField,
     model: z.strictObject(modelShape).partial().describe('The network.'),
-    dataset: z
-      .strictObject({
-        ...syntheticShape,
-        ...cifar10Shape,
-        kind: oneOf('cifar10', 'synthetic').describe('Kind of dataset.'),
-      })
-      .partial()
-      .describe(
-        'The images. size, testSize, classes, imageSize and seed belong to synthetic; path and normalisation to cifar10.',
-      ),
+    dataset: datasetInputSchema,
     training: z
       .strictObject({
         ...trainingFields,
@@ -250,13 +195,14 @@ export const jobSpecInputSchema = z
             'The learning rate. milestones and milestoneSteps belong to step, gamma to step and plateau, finalLearningRate to cosine, ' +
               'anneal to one-cycle, metric, patience, threshold and minimumRate to plateau.',
           ),
-        shuffle: z.strictObject(shuffleShape).partial().describe('The order of samples.'),
+        shuffle: shuffleInputSchema,
       })
       .partial()
       .describe('How the network is trained.'),
     faults: z.strictObject(faultsShape).partial().describe('What happens when something goes wrong.'),
     evaluation: z.strictObject(evaluationShape).partial().describe('When the test images are evaluated.'),
     checkpoint: z.strictObject(checkpointShape).partial().describe('When the state is saved.'),
+    initialWeights: initialWeightsSchema,
   })
   .partial()
   .meta({
@@ -272,15 +218,16 @@ export function fieldsAt(path: string, kind: unknown): string[] {
   const shapes: Record<string, object> = {
     '': jobSpecSchema.shape,
     model: modelShape,
-    dataset: kind === 'synthetic' ? syntheticShape : cifar10Shape,
+    dataset: Object.entries(datasetShapes).find(([name]) => name === kind)?.[1] ?? datasetShapes.cifar10,
     'dataset.normalisation': normalisationSchema.shape,
     training: jobSpecSchema.shape.training.shape,
     'training.optimizer': optimizerShape,
     'training.schedule': schedule,
-    'training.shuffle': shuffleShape,
+    'training.shuffle': kind === 'block' ? shuffleShapes.block : shuffleShapes.global,
     faults: faultsShape,
     evaluation: evaluationShape,
     checkpoint: checkpointShape,
+    initialWeights: weightsShape,
   };
   return Object.keys(shapes[path] ?? {});
 }

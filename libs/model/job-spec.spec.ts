@@ -6,6 +6,16 @@ import { presetNames, presets } from './presets.js';
 
 const smallest = { model: { architecture: 'resnet20' }, dataset: { kind: 'cifar10' } };
 
+const folder = {
+  model: { architecture: 'resnet18' },
+  dataset: { kind: 'imagefolder', path: 'flowers', classes: 5 },
+};
+
+function archives(fields: object): object {
+  const dataset = { kind: 'webdataset', train: 'https://host/train-{000..146}.tar', classes: 5, ...fields };
+  return { model: { architecture: 'resnet18' }, dataset };
+}
+
 function errorsOf(input: unknown): readonly FieldError[] {
   try {
     resolveJobSpec(input);
@@ -67,8 +77,9 @@ describe('defaults', () => {
         shuffle: { kind: 'global' },
       },
       faults: { reproducibility: 'strict', onNotFinite: 'pause', speculation: true, proofShare: 0 },
-      evaluation: { everyEpochs: 1, crops: 1 },
+      evaluation: { everyEpochs: 1, crops: 1, scales: [] },
       checkpoint: { everySteps: 500, keep: 3 },
+      initialWeights: null,
       priority: 0,
     });
   });
@@ -88,7 +99,8 @@ describe('defaults', () => {
 
 describe('presets', () => {
   it.each(presetNames)('%s resolves, and to itself when resolved again', (name) => {
-    const spec = resolveJobSpec({ preset: name });
+    // The files say how many classes they have, where a preset leaves that open.
+    const spec = resolveJobSpec({ preset: name }, () => 10);
     expect(spec.preset).toBe(name);
     expect(spec.name).toBe(name);
     expect(resolveJobSpec(spec)).toEqual(spec);
@@ -132,6 +144,39 @@ describe('presets', () => {
       finalLearningRate: 0,
     });
     expect(spec.dataset).toMatchObject({ kind: 'synthetic', size: 4096 });
+  });
+});
+
+describe('datasets of image files', () => {
+  it('have the defaults of ImageNet', () => {
+    const spec = resolveJobSpec(folder);
+    expect(spec.dataset).toEqual({
+      kind: 'imagefolder',
+      path: 'flowers',
+      classes: 5,
+      imageSize: 224,
+      augmentation: 'paper',
+      normalisation: { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+      brokenFiles: 'skip',
+    });
+    expect(spec.model).toMatchObject({ classes: 5, imageSize: 224 });
+    expect(resolveJobSpec(spec)).toEqual(spec);
+  });
+
+  it('take the number of classes from the files, else from the model', () => {
+    const dataset = { kind: 'imagefolder', path: 'flowers' };
+    expect(resolveJobSpec({ model: { architecture: 'resnet18' }, dataset }, () => 7).model.classes).toBe(7);
+    const model = { architecture: 'resnet18', classes: 9 };
+    expect(resolveJobSpec({ model, dataset }).dataset).toMatchObject({ classes: 9 });
+  });
+
+  it('may be archives, with a block shuffle and without test images', () => {
+    const spec = resolveJobSpec({ ...archives({}), training: { shuffle: { kind: 'block', windowBlocks: 4 } } });
+    expect(spec.dataset).toMatchObject({ kind: 'webdataset', test: null });
+    expect(spec.training.shuffle).toEqual({ kind: 'block', blockSamples: 1024, windowBlocks: 4 });
+    expect(spec.evaluation.everyEpochs).toBe(0);
+    expect(resolveJobSpec(spec)).toEqual(spec);
+    expect(resolveJobSpec(archives({ test: 'val.tar' })).evaluation.everyEpochs).toBe(1);
   });
 });
 
@@ -259,7 +304,76 @@ describe('errors', () => {
       'an unknown dataset',
       { ...smallest, dataset: { kind: 'mnist' } },
       'dataset.kind',
-      'must be one of cifar10, synthetic',
+      'must be one of cifar10, imagefolder, webdataset, synthetic',
+    ],
+    [
+      'a field of another kind of dataset',
+      { ...smallest, dataset: { kind: 'imagefolder', path: 'a', classes: 10, test: null } },
+      'dataset.test',
+      /is not a known field; the fields here are kind, path, classes/,
+    ],
+    [
+      'a mistyped policy for broken files',
+      { ...folder, dataset: { ...folder.dataset, brokenFile: 'skip' } },
+      'dataset.brokenFile',
+      'is not a known field; did you mean brokenFiles?',
+    ],
+    [
+      'a folder without a number of classes',
+      { ...folder, dataset: { kind: 'imagefolder', path: 'flowers' } },
+      'dataset.classes',
+      /is missing/,
+    ],
+    [
+      'a folder without a path',
+      { ...folder, dataset: { kind: 'imagefolder', classes: 5 } },
+      'dataset.path',
+      /must be a path/,
+    ],
+    [
+      'a folder outside',
+      { ...folder, dataset: { ...folder.dataset, path: '../x' } },
+      'dataset.path',
+      /must stay inside/,
+    ],
+    [
+      'other classes than the folder has',
+      { ...folder, model: { architecture: 'resnet18', classes: 6 } },
+      'model.classes',
+      'must be 5, the number of classes in the dataset',
+    ],
+    [
+      'blocks of a folder',
+      { ...folder, training: { shuffle: { kind: 'block' } } },
+      'training.shuffle.kind',
+      /must be global for imagefolder/,
+    ],
+    [
+      'a window of a global shuffle',
+      training({ shuffle: { windowBlocks: 4 } }),
+      'training.shuffle.windowBlocks',
+      /the fields here are kind/,
+    ],
+    [
+      'an unknown shuffle',
+      training({ shuffle: { kind: 'none' } }),
+      'training.shuffle.kind',
+      'must be one of global, block',
+    ],
+    ['an archive of another scheme', archives({ train: 'ftp://a/b.tar' }), 'dataset.train', /starts with http/],
+    ['an archive outside', archives({ train: 'a/../../b.tar' }), 'dataset.train', "must not contain '..'"],
+    ['a URL that leads up', archives({ train: 'http://a/b/%2e%2e/c.tar' }), 'dataset.train', "must not contain '..'"],
+    [
+      'a password in a URL',
+      archives({ train: 'http://me:secret@a/b.tar' }),
+      'dataset.train',
+      /must not hold a user name/,
+    ],
+    [
+      'an evaluation without test images',
+      { ...archives({}), evaluation: { everyEpochs: 1 } },
+      'evaluation.everyEpochs',
+      /must be 0, as dataset.test names no archives/,
     ],
     ['a section that is no object', { ...smallest, training: 5 }, 'training', 'must be an object'],
     ['a dataset that is no object', { ...smallest, dataset: 'cifar10' }, 'dataset', /must be/],
@@ -394,7 +508,7 @@ describe('the input schema', () => {
   it('takes every preset and every resolved spec', () => {
     for (const { spec, name } of presets) {
       expect(jobSpecInputSchema.safeParse(spec).error).toBeUndefined();
-      expect(jobSpecInputSchema.safeParse(resolveJobSpec({ preset: name })).error).toBeUndefined();
+      expect(jobSpecInputSchema.safeParse(resolveJobSpec({ preset: name }, () => 10)).error).toBeUndefined();
     }
   });
 });

@@ -2,7 +2,7 @@
 // Refuses to know: HTTP and files, and whether the dataset is there.
 import type { z } from 'zod';
 import { checkJobSpec, type FieldError } from './job-spec-checks.js';
-import { isFields, overlay, withDefaults, type Fields } from './job-spec-defaults.js';
+import { asFields, isFields, isImageFiles, overlay, withDefaults, type Fields } from './job-spec-defaults.js';
 import { fieldsAt, jobSpecSchema, type JobSpec } from './job-spec-schema.js';
 import { alternatives, nearNames } from './near-names.js';
 import { presetNames, presetOf } from './presets.js';
@@ -29,11 +29,18 @@ export class SpecError extends Error {
  * Resolves a job spec: preset, then derived defaults, then validation. A resolved spec resolves to itself.
  *
  * @param input what was parsed from JSON or YAML
+ * @param classesOf tells how many classes a dataset of image files has, where the spec does not say and the files are at hand
  * @throws SpecError with all errors found
  */
-export function resolveJobSpec(input: unknown): JobSpec {
+export function resolveJobSpec(
+  input: unknown,
+  classesOf: (dataset: Readonly<Fields>) => number | undefined = () => undefined,
+): JobSpec {
   if (!isFields(input)) throw new SpecError([{ path: '', message: 'the job spec must be an object' }]);
   const given = overlay(presetFields(input.preset), input);
+  if (isImageFiles(given.dataset) && given.dataset.classes === undefined) {
+    given.dataset = { ...given.dataset, classes: classesOf(given.dataset) };
+  }
   const missing = missingBasics(given);
   if (missing.length > 0) throw new SpecError(missing);
 
@@ -72,7 +79,15 @@ function missingBasics(given: Fields): FieldError[] {
     });
   }
   if (dataset === undefined || (isFields(dataset) && dataset.kind === undefined)) {
-    missing.push({ path: 'dataset.kind', message: 'is missing: name cifar10 or synthetic, or a preset' });
+    missing.push({
+      path: 'dataset.kind',
+      message: 'is missing: name cifar10, imagefolder, webdataset or synthetic, or a preset',
+    });
+  } else if (isImageFiles(dataset) && !('classes' in asFields(model)) && dataset.classes === undefined) {
+    missing.push({
+      path: 'dataset.classes',
+      message: 'is missing: the number of classes of these images is not known yet',
+    });
   }
   return missing;
 }

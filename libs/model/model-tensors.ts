@@ -21,6 +21,7 @@ export function momentumTensors(layout: ParameterLayout, momentum: Float32Array)
  * Fills the flat vectors from named tensors; `num_batches_tracked` is passed over.
  *
  * @param source where the tensors come from, for messages
+ * @param nameOf the name that the source has for a tensor of torchvision's
  * @throws SafetensorsError naming what is missing, unknown or of another shape
  */
 export function loadModelTensors(
@@ -29,10 +30,11 @@ export function loadModelTensors(
   parameters: Float32Array,
   statistics: Float32Array,
   source: string,
+  nameOf: NameOf = asItIs,
 ): void {
-  checkNames([...layout.parameters, ...layout.statistics], tensors, source);
-  loadTensors(layout.parameters, tensors, parameters, source);
-  loadTensors(layout.statistics, tensors, statistics, source);
+  checkNames([...layout.parameters, ...layout.statistics], tensors, source, nameOf);
+  loadTensors(layout.parameters, tensors, parameters, source, nameOf);
+  loadTensors(layout.statistics, tensors, statistics, source, nameOf);
 }
 
 /** Fills the flat momentum from named tensors. */
@@ -42,9 +44,12 @@ export function loadMomentumTensors(
   momentum: Float32Array,
   source: string,
 ): void {
-  checkNames(layout.parameters, tensors, source);
-  loadTensors(layout.parameters, tensors, momentum, source);
+  checkNames(layout.parameters, tensors, source, asItIs);
+  loadTensors(layout.parameters, tensors, momentum, source, asItIs);
 }
+
+type NameOf = (name: string) => string;
+const asItIs: NameOf = (name) => name;
 
 function tensorsOf(entries: readonly TensorEntry[], flat: Float32Array): TensorSource[] {
   return entries.map((entry) => ({
@@ -66,15 +71,15 @@ function loadTensors(
   tensors: ReadonlyMap<string, StoredTensor>,
   flat: Float32Array,
   source: string,
+  nameOf: NameOf,
 ): void {
   for (const entry of entries) {
-    const tensor = tensors.get(entry.name)!;
+    const name = nameOf(entry.name);
+    const tensor = tensors.get(name)!;
     const expected = storedShape(entry);
     if (tensor.shape.length !== expected.length || tensor.shape.some((side, index) => side !== expected[index])) {
       const found = `[${tensor.shape.join(', ')}]`;
-      throw new SafetensorsError(
-        `${source}: ${entry.name} has shape ${found}, the network needs [${expected.join(', ')}]`,
-      );
+      throw new SafetensorsError(`${source}: ${name} has shape ${found}, the network needs [${expected.join(', ')}]`);
     }
     const stored = float32Of(tensor);
     const values = flat.subarray(entry.offset, entry.offset + entry.size);
@@ -122,16 +127,25 @@ function reverseAxes(from: Float32Array, to: Float32Array, xs: number, ys: numbe
   }
 }
 
-function checkNames(entries: readonly TensorEntry[], tensors: ReadonlyMap<string, StoredTensor>, source: string): void {
-  const missing = entries.filter((entry) => !tensors.has(entry.name)).map((entry) => entry.name);
+function checkNames(
+  entries: readonly TensorEntry[],
+  tensors: ReadonlyMap<string, StoredTensor>,
+  source: string,
+  nameOf: NameOf,
+): void {
+  const known = new Map(entries.map((entry) => [nameOf(entry.name), storedShape(entry)]));
+  const missing = [...known].filter(([name]) => !tensors.has(name));
   if (missing.length > 0)
     throw new SafetensorsError(`${source} lacks ${listed(missing)}: it belongs to another network`);
-  const known = new Set(entries.map((entry) => entry.name));
-  const unknown = [...tensors.keys()].filter((name) => !known.has(name) && !name.endsWith('.num_batches_tracked'));
-  if (unknown.length > 0)
-    throw new SafetensorsError(`${source} has ${listed(unknown)}, which the network does not have`);
+  const unknown = [...tensors].filter(([name]) => !known.has(name) && !name.endsWith('.num_batches_tracked'));
+  if (unknown.length > 0) {
+    const shapes = unknown.map(([name, { shape }]) => [name, shape] as const);
+    throw new SafetensorsError(`${source} has ${listed(shapes)}, which the network does not have`);
+  }
 }
 
-function listed(names: readonly string[]): string {
-  return names.length <= 3 ? names.join(', ') : `${names.slice(0, 3).join(', ')} and ${names.length - 3} more`;
+/** The first few with their shapes, and how many more. */
+function listed(tensors: readonly (readonly [name: string, shape: readonly number[]])[]): string {
+  const first = tensors.slice(0, 3).map(([name, shape]) => `${name} [${shape.join(', ')}]`);
+  return tensors.length <= 3 ? first.join(', ') : `${first.join(', ')} and ${tensors.length - 3} more`;
 }

@@ -16,6 +16,7 @@ import type { GradientSink } from './layers/sink.js';
 import { whole } from './layers/split-gradient.js';
 import { layoutOf } from './parameters.js';
 import type { ParameterLayout, TensorEntry } from './parameters.js';
+import { timed } from './pass-times.js';
 import { planOf } from './resnet.js';
 import type { NetworkPlan } from './resnet.js';
 import { cast } from './tensorflow/kernels.js';
@@ -30,6 +31,17 @@ export type Precision = 'float32' | 'bfloat16';
 export interface NetworkOptions {
   /** Share of each target that is spread evenly over all classes. @default 0 */
   readonly labelSmoothing?: number;
+}
+
+/** An evaluated batch, with the scores [n, classes] that decided: logits, or probabilities where several were averaged. */
+export interface EvaluatedBatch extends LossResult {
+  readonly scores: Float32Array;
+}
+
+/** Sides of images that are not square. */
+export interface ImageSides {
+  readonly height: number;
+  readonly width: number;
 }
 
 /** What a forward pass leaves outside the layers. */
@@ -83,7 +95,7 @@ export class Network {
 
   /** Copies both flat vectors to the device; in bfloat16 filters are rounded here, once. */
   loadParameters(parameters: Float32Array, statistics: Float32Array): void {
-    this.#parameters.load(parameters, statistics);
+    timed('load', () => this.#parameters.load(parameters, statistics));
   }
 
   /**
@@ -95,10 +107,10 @@ export class Network {
    */
   trainShard(images: Float32Array, labels: Int32Array, scale: number, sink: GradientSink): LossResult {
     return disposeOnError(() => {
-      const forward = this.#forward(images, labels.length, true);
+      const forward = timed('forward', () => this.#forward(images, labels.length, true));
       const { result, gradient } = crossEntropy(forward.logits, labels, this.labelSmoothing, scale);
       forward.logits.dispose();
-      this.#backward(gradient as Tensor, forward, sink);
+      timed('backward', () => this.#backward(gradient as Tensor, forward, sink));
       return result;
     });
   }
@@ -107,20 +119,25 @@ export class Network {
    * Forward with running statistics, and the plain loss without smoothing, so that figures of different trainings compare.
    * The sums are over all the images given: keep batches small enough for memory.
    */
-  evaluate(images: Float32Array, labels: Int32Array): LossResult {
+  evaluate(images: Float32Array, labels: Int32Array): EvaluatedBatch {
     return disposeOnError(() => {
-      const { logits, average } = this.#forward(images, labels.length, false);
+      const { logits, average } = timed('forward', () => this.#forward(images, labels.length, false));
       average.dispose();
       const { result } = crossEntropy(logits, labels, 0, undefined);
+      const scores = logits.readFloat32();
       logits.dispose();
-      return result;
+      return { ...result, scores };
     });
   }
 
-  /** The logits [n, classes] of `count` images with running statistics. */
-  predict(images: Float32Array, count: number): Float32Array {
+  /**
+   * The logits [n, classes] of `count` images with running statistics. Of larger images than in training they are the mean
+   * over all places, as the net is fully convolutional up to its average.
+   * @param sides where the images are not square
+   */
+  predict(images: Float32Array, count: number, sides?: ImageSides): Float32Array {
     return disposeOnError(() => {
-      const { logits, average } = this.#forward(images, count, false);
+      const { logits, average } = this.#forward(images, count, false, sides);
       average.dispose();
       const values = logits.readFloat32();
       logits.dispose();
@@ -134,16 +151,16 @@ export class Network {
   }
 
   /** In training every layer keeps what its backward needs; in evaluation each input is freed once it has been read. */
-  #forward(images: Float32Array, count: number, training: boolean): Forward {
-    const input = this.#upload(images, count);
+  #forward(images: Float32Array, count: number, training: boolean, sides?: ImageSides): Forward {
+    const input = this.#upload(images, count, sides ?? this.#squareSides(images, count));
     let x = input;
     const advance = (next: Tensor): void => {
       if (!training) x.dispose();
       x = next;
     };
-    advance(this.#stem.forward(x, training));
+    advance(timed('stem', () => this.#stem.forward(x, training)));
     if (this.#stemPool !== undefined) advance(this.#stemPool.forward(x, training));
-    for (const block of this.#blocks) advance(block.forward(x, training));
+    for (const block of this.#blocks) advance(timed(block.name, () => block.forward(x, training)));
     const average = globalAverage(x);
     const featureShape = x.shape;
     if (!training) x.dispose();
@@ -160,22 +177,28 @@ export class Network {
     emit(sink, this.#denseBias, gradients.bias);
     emit(sink, this.#denseWeight, gradients.weight);
     let current = whole(globalAverageGradient(gradients.input, featureShape, this.precision));
-    for (const block of this.#blocks.toReversed()) current = block.backward(current, sink);
+    for (const block of this.#blocks.toReversed()) current = timed(block.name, () => block.backward(current, sink));
     if (this.#stemPool !== undefined) current = whole(this.#stemPool.backward(current));
-    this.#stem.beginBackward(current);
-    this.#stem.endBackwardAtImages(sink);
+    timed('stem', () => {
+      this.#stem.beginBackward(current);
+      this.#stem.endBackwardAtImages(sink);
+    });
     input.dispose();
     this.#stem.reportStatistics(sink);
     for (const block of this.#blocks) block.reportStatistics(sink);
   }
 
-  #upload(images: Float32Array, count: number): Tensor {
-    const channels = this.#plan.imageChannels;
-    const side = Math.sqrt(images.length / (count * channels));
+  #squareSides(images: Float32Array, count: number): ImageSides {
+    const side = Math.sqrt(images.length / (count * this.#plan.imageChannels));
     if (count < 1 || !Number.isInteger(side) || side < 1) {
+      const channels = this.#plan.imageChannels;
       throw new RangeError(`${images.length} numbers are not ${count} square images of ${channels} channels`);
     }
-    const exact = Tensor.of(images, [count, side, side, channels]);
+    return { height: side, width: side };
+  }
+
+  #upload(images: Float32Array, count: number, { height, width }: ImageSides): Tensor {
+    const exact = Tensor.of(images, [count, height, width, this.#plan.imageChannels]);
     if (this.precision === 'float32') return exact;
     const rounded = cast(exact, 'bfloat16');
     exact.dispose();

@@ -11,6 +11,12 @@ export interface TensorSource {
   readonly values: () => Float32Array;
 }
 
+/** A whole number to be written as an int64 without dimensions. */
+export interface CounterSource {
+  readonly name: string;
+  readonly count: number;
+}
+
 /** A tensor read from a file: a view into the file's bytes. */
 export interface StoredTensor {
   readonly dtype: string;
@@ -54,23 +60,24 @@ const BITS_OF_DTYPE: Readonly<Record<string, number>> = {
 };
 
 /**
- * Writes float32 tensors in the order given, and syncs the file.
+ * Writes tensors in the order given, and syncs the file.
  *
  * @param metadata texts for the header's `__metadata__`
  * @returns size and SHA-256 of the file
  */
 export function writeSafetensors(
   path: string,
-  tensors: readonly TensorSource[],
+  sources: readonly (TensorSource | CounterSource)[],
   metadata: Readonly<Record<string, string>>,
 ): { bytes: number; sha256: string } {
+  const tensors = sources.map((source) => ('count' in source ? scalarOf(source) : { ...source, dtype: 'F32' }));
   const header: Record<string, unknown> = Object.keys(metadata).length > 0 ? { [METADATA]: metadata } : {};
   let offset = 0;
-  for (const { name, shape } of tensors) {
+  for (const { name, shape, dtype } of tensors) {
     if (name === METADATA || Object.hasOwn(header, name))
       throw new RangeError(`two tensors cannot both be called ${name}`);
-    const end = offset + 4 * elementsOf(shape);
-    header[name] = { dtype: 'F32', shape, data_offsets: [offset, end] };
+    const end = offset + (elementsOf(shape) * BITS_OF_DTYPE[dtype]!) / 8;
+    header[name] = { dtype, shape, data_offsets: [offset, end] };
     offset = end;
   }
   // Padded with spaces, as the format allows, so that numbers lie aligned and can be read without a copy.
@@ -159,7 +166,7 @@ export function parseSafetensors(content: Buffer, path: string): SafetensorsFile
   return { metadata: metadataOf(header), tensors };
 }
 
-/** The numbers of a tensor in float32: a view where its bytes lie aligned, else a copy. F32, BF16 and F64 are understood. */
+/** The numbers of a tensor in float32: a view where its bytes lie aligned, else a copy. F32, F16, BF16 and F64 are understood. */
 export function float32Of(tensor: StoredTensor): Float32Array {
   const { bytes, dtype } = tensor;
   const aligned = bytes.byteOffset % 8 === 0 ? bytes : new Uint8Array(bytes);
@@ -169,6 +176,8 @@ export function float32Of(tensor: StoredTensor): Float32Array {
       return new Float32Array(buffer, byteOffset, bytes.length / 4);
     case 'F64':
       return Float32Array.from(new Float64Array(buffer, byteOffset, bytes.length / 8));
+    case 'F16':
+      return Float32Array.from(new Uint16Array(buffer, byteOffset, bytes.length / 2), widenHalf);
     case 'BF16': {
       const words = Uint32Array.from(new Uint16Array(buffer, byteOffset, bytes.length / 2), (bits) => bits << 16);
       return new Float32Array(words.buffer);
@@ -176,6 +185,25 @@ export function float32Of(tensor: StoredTensor): Float32Array {
     default:
       throw new SafetensorsError(`numbers of type ${dtype} are not supported here: store them as F32`);
   }
+}
+
+function scalarOf({ name, count }: CounterSource): {
+  name: string;
+  shape: [];
+  dtype: string;
+  values: () => BigInt64Array;
+} {
+  return { name, shape: [], dtype: 'I64', values: () => BigInt64Array.of(BigInt(count)) };
+}
+
+/** IEEE 754 binary16: 1 bit of sign, 5 of exponent, 10 of fraction. Exact. */
+function widenHalf(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
 function elementsOf(shape: readonly number[]): number {

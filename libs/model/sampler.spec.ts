@@ -1,24 +1,27 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { epochOf, miniBatchPositions, sampleIdAt, sampleIds, stepsPerEpoch } from './sampler.js';
+import { epochOf, epochOrder, miniBatchPositions, type SampleOrder, sampleIds, stepsPerEpoch } from './sampler.js';
+
+const order = (seed: number): SampleOrder => ({ seed, shuffle: { kind: 'global' } });
 
 describe('order of an epoch', () => {
   it('visits every id exactly once, whatever the count', () => {
     fc.assert(
       fc.property(fc.nat(), fc.nat(1000), fc.integer({ min: 1, max: 3000 }), (seed, epoch, count) => {
-        expect([...sampleIds(seed, epoch, count, 0, count)].sort((a, b) => a - b)).toEqual(
+        expect([...sampleIds(order(seed), epoch, count, 0, count)].sort((a, b) => a - b)).toEqual(
           Array.from({ length: count }, (_, id) => id),
         );
       }),
       { numRuns: 60 },
     );
-    for (let count = 1; count <= 130; count++) expect(new Set(sampleIds(1, 0, count, 0, count)).size).toBe(count);
+    for (let count = 1; count <= 130; count++)
+      expect(new Set(sampleIds(order(1), 0, count, 0, count)).size).toBe(count);
   });
 
   it('visits all of CIFAR-10 and of ImageNet', () => {
     for (const count of [50_000, 1_281_167]) {
       const seen = new Uint8Array(count);
-      for (const id of sampleIds(3, 2, count, 0, count)) seen[id]! += 1;
+      for (const id of sampleIds(order(3), 2, count, 0, count)) seen[id]! += 1;
       expect(seen.every((times) => times === 1)).toBe(true);
     }
   });
@@ -27,15 +30,19 @@ describe('order of an epoch', () => {
     fc.assert(
       fc.property(fc.nat(), fc.nat(99), fc.integer({ min: 1, max: 2 ** 32 }), fc.nat(), (seed, epoch, count, any) => {
         const position = any % count;
-        const id = sampleIdAt(seed, epoch, count, position);
+        const id = epochOrder(order(seed), epoch, count)(position);
         expect(id).toBeLessThan(count);
-        expect(sampleIds(seed, epoch, count, position, 1)[0]).toBe(id);
+        expect(sampleIds(order(seed), epoch, count, position, 1)[0]).toBe(id);
       }),
     );
   });
 
   it('differs between epochs and seeds, and is no shift of another', () => {
-    const orders = [sampleIds(1, 0, 5000, 0, 5000), sampleIds(1, 1, 5000, 0, 5000), sampleIds(2, 0, 5000, 0, 5000)];
+    const orders = [
+      sampleIds(order(1), 0, 5000, 0, 5000),
+      sampleIds(order(1), 1, 5000, 0, 5000),
+      sampleIds(order(2), 0, 5000, 0, 5000),
+    ];
     for (const [one, other] of [
       [0, 1],
       [0, 2],
@@ -52,9 +59,9 @@ describe('order of an epoch', () => {
     const table = new Float64Array(count * count);
     const pairs = new Float64Array(count * count);
     for (let seed = 0; seed < seeds; seed++) {
-      const order = sampleIds(seed, 0, count, 0, count);
-      order.forEach((id, position) => (table[position * count + id]! += 1));
-      pairs[order[0]! * count + order[1]!]! += 1;
+      const ids = sampleIds(order(seed), 0, count, 0, count);
+      ids.forEach((id, position) => (table[position * count + id]! += 1));
+      pairs[ids[0]! * count + ids[1]!]! += 1;
     }
     const chiSquare = (found: Float64Array, expected: number): number =>
       found.reduce((sum, value) => sum + (value === 0 ? 0 : (value - expected) ** 2 / expected), 0);
@@ -63,8 +70,96 @@ describe('order of an epoch', () => {
   });
 
   it('refuses positions outside the epoch', () => {
-    expect(() => sampleIdAt(1, 0, 10, 10)).toThrow('outside');
-    expect(() => sampleIdAt(1, 0, 10, -1)).toThrow('outside');
+    expect(() => epochOrder(order(1), 0, 10)(10)).toThrow('outside');
+    expect(() => epochOrder(order(1), 0, 10)(-1)).toThrow('outside');
+  });
+});
+
+describe('blocks', () => {
+  const blockOrder = (seed: number, blockSamples: number, windowBlocks: number): SampleOrder => ({
+    seed,
+    shuffle: { kind: 'block', blockSamples, windowBlocks },
+  });
+  const sizes = fc.record({
+    seed: fc.nat(),
+    epoch: fc.nat(99),
+    count: fc.integer({ min: 1, max: 2000 }),
+    block: fc.integer({ min: 1, max: 300 }),
+    window: fc.integer({ min: 1, max: 12 }),
+  });
+
+  it('visit every id exactly once, whatever their sizes', () => {
+    fc.assert(
+      fc.property(sizes, ({ seed, epoch, count, block, window }) => {
+        const ids = sampleIds(blockOrder(seed, block, window), epoch, count, 0, count);
+        expect([...ids].sort((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, id) => id));
+      }),
+      { numRuns: 300 },
+    );
+    const count = 1_281_167;
+    const seen = new Uint8Array(count);
+    for (const id of sampleIds(blockOrder(3, 1024, 16), 2, count, 0, count)) seen[id]! += 1;
+    expect(seen.every((times) => times === 1)).toBe(true);
+  });
+
+  it('stay together: a window touches no more of them than it may', () => {
+    fc.assert(
+      fc.property(sizes, ({ seed, epoch, count, block, window }) => {
+        const ids = sampleIds(blockOrder(seed, block, window), epoch, count, 0, count);
+        const windows: Set<number>[] = [];
+        // Blocks come in whole: each is in one window, which ends when all samples of its blocks are visited.
+        let left = 0;
+        for (const id of ids) {
+          const of = Math.floor(id / block);
+          if (left === 0) windows.push(new Set());
+          const now = windows.at(-1)!;
+          if (!now.has(of)) {
+            now.add(of);
+            left += Math.min(block, count - of * block);
+          }
+          left -= 1;
+        }
+        expect(Math.max(...windows.map((blocks) => blocks.size))).toBeLessThanOrEqual(window);
+        expect(windows.flatMap((blocks) => [...blocks]).length).toBe(Math.ceil(count / block));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('mix all samples of a window, and come in another order each epoch', () => {
+    const one = sampleIds(blockOrder(1, 50, 4), 0, 1000, 0, 1000);
+    const other = sampleIds(blockOrder(1, 50, 4), 1, 1000, 0, 1000);
+    expect(one.filter((id, at) => id === other[at]).length).toBeLessThan(10);
+    const first = one.subarray(0, 200);
+    const blocks = new Set([...first].map((id) => Math.floor(id / 50)));
+    expect(blocks.size).toBe(4);
+    // Every quarter of the window has samples of each of its blocks.
+    for (let at = 0; at < 200; at += 50)
+      expect(new Set([...first.subarray(at, at + 50)].map((id) => Math.floor(id / 50)))).toEqual(blocks);
+  });
+
+  it('are drawn fairly: each id, the last short block among them, may come at each position', () => {
+    const count = 7;
+    const seeds = 21_000;
+    const table = new Float64Array(count * count);
+    for (let seed = 0; seed < seeds; seed++) {
+      sampleIds(blockOrder(seed, 2, 2), 0, count, 0, count).forEach(
+        (id, position) => (table[position * count + id]! += 1),
+      );
+    }
+    // Of 4 + 3 or 3 + 4 samples, the fourth never is of the window that holds the short block.
+    const never = 3 * count + 6;
+    for (const [cell, value] of table.entries()) {
+      if (cell === never) expect(value).toBe(0);
+      else expect(value).toBeGreaterThan(seeds / count / 3);
+    }
+  });
+
+  it('give the same id one at a time, from anywhere', () => {
+    const whole = sampleIds(blockOrder(5, 30, 3), 4, 1000, 0, 1000);
+    for (const position of [999, 0, 500, 91, 90, 89, 1]) {
+      expect(epochOrder(blockOrder(5, 30, 3), 4, 1000)(position)).toBe(whole[position]);
+    }
   });
 });
 

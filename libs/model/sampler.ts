@@ -1,6 +1,6 @@
-// Owns: which samples a step consumes, a pure function of (seed, epoch, step): a keyed permutation that is computed, never stored.
+// Owns: which samples a step consumes, a pure function of (seed, shuffle, epoch, step): a keyed permutation that is computed, never stored.
 // Refuses to know: images, labels, workers. Any position of any epoch costs the same, so resuming needs no replay.
-import { randomStream } from './random.js';
+import { randomStream, type RandomStream } from './random.js';
 
 /** One mini-batch as a run of positions in its epoch's order. */
 export interface MiniBatch {
@@ -31,41 +31,99 @@ export function miniBatchPositions(count: number, batchSize: number, step: numbe
   return { epoch, first, count: Math.min(batchSize, count - first) };
 }
 
-/** The sample id at one position of an epoch's order. For many positions of one epoch use `sampleIds`. */
-export function sampleIdAt(seed: number, epoch: number, count: number, position: number): number {
-  return epochOrder(seed, epoch, count)(position);
+/** What the order of samples depends on besides the epoch: part of `training` in a job spec. */
+export interface SampleOrder {
+  readonly seed: number;
+  readonly shuffle:
+    | { readonly kind: 'global' }
+    /** Blocks of consecutive ids are permuted, then the ids within each window of blocks. */
+    | { readonly kind: 'block'; readonly blockSamples: number; readonly windowBlocks: number };
 }
 
 /** The sample ids at positions [first, first + length) of an epoch's order. */
-export function sampleIds(seed: number, epoch: number, count: number, first: number, length: number): Uint32Array {
-  const order = epochOrder(seed, epoch, count);
+export function sampleIds(
+  order: SampleOrder,
+  epoch: number,
+  count: number,
+  first: number,
+  length: number,
+): Uint32Array {
+  const idAt = epochOrder(order, epoch, count);
   const ids = new Uint32Array(length);
-  for (let index = 0; index < length; index++) ids[index] = order(first + index);
+  for (let index = 0; index < length; index++) ids[index] = idAt(first + index);
   return ids;
+}
+
+/**
+ * The order of one epoch: a bijection of [0, count) onto itself, keyed by (seed, epoch). Any position costs the same.
+ *
+ * @throws RangeError for a position outside [0, count)
+ */
+export function epochOrder({ seed, shuffle }: SampleOrder, epoch: number, count: number): (position: number) => number {
+  checkSizes(count, 1);
+  const idAt =
+    shuffle.kind === 'global'
+      ? permutation(randomStream(seed, 'order', epoch), count)
+      : blockOrder(seed, epoch, count, shuffle.blockSamples, shuffle.windowBlocks);
+  return (position) => {
+    if (!Number.isInteger(position) || position < 0 || position >= count) {
+      throw new RangeError(`position ${position} is outside an epoch of ${count} samples`);
+    }
+    return idAt(position);
+  };
+}
+
+/**
+ * Blocks in a random order, the ids of each window of consecutive blocks mixed. The last block may be short: the place that it
+ * gets is drawn, and the whole ones are permuted around it. Positions are counted as if it were whole, too, and so are ids.
+ */
+function blockOrder(seed: number, epoch: number, count: number, blockSamples: number, windowBlocks: number) {
+  const blocks = Math.ceil(count / blockSamples);
+  const lacking = blocks * blockSamples - count;
+  const stream = randomStream(seed, 'blocks', epoch);
+  const shortAt = lacking === 0 ? blocks : stream.below(blocks);
+  const others = lacking === 0 ? blocks : blocks - 1;
+  const order = others === 0 ? () => 0 : permutation(stream, others);
+  const blockAt = (place: number): number =>
+    place === shortAt ? blocks - 1 : order(place < shortAt ? place : place - 1);
+  const windowSamples = windowBlocks * blockSamples;
+  /** Where the short block's samples end; what comes after moves up by what it lacks. */
+  const shortEnd = (shortAt + 1) * blockSamples - lacking;
+  const asIfWhole = (position: number): number => (position < shortEnd ? position : position + lacking);
+
+  let window = -1;
+  let mixed: (position: number) => number = () => 0;
+  let start = 0;
+  return (position: number): number => {
+    const wanted = Math.floor(asIfWhole(position) / windowSamples);
+    if (wanted !== window) {
+      window = wanted;
+      const begin = (at: number): number =>
+        Math.min(at * windowSamples - (at * windowBlocks > shortAt ? lacking : 0), count);
+      start = begin(wanted);
+      mixed = permutation(randomStream(seed, 'window', epoch, wanted), begin(wanted + 1) - start);
+    }
+    const whole = asIfWhole(start + mixed(position - start));
+    const place = Math.floor(whole / blockSamples);
+    return blockAt(place) * blockSamples + (whole - place * blockSamples);
+  };
 }
 
 const ROUNDS = 8;
 
 /**
- * The order of one epoch: a bijection of [0, count) onto itself, keyed by (seed, epoch).
+ * A bijection of [0, count) onto itself.
  *
  * A Feistel network over a grid of a x b cells, the tightest about count (Black, Rogaway: Ciphers with arbitrary finite
  * domains, CT-RSA 2002); positions that land on one of the few cells beyond count are sent round again (cycle walking).
- *
- * @throws RangeError for a position outside [0, count)
  */
-export function epochOrder(seed: number, epoch: number, count: number): (position: number) => number {
-  checkSizes(count, 1);
+function permutation(stream: RandomStream, count: number): (position: number) => number {
   const a = Math.ceil(Math.sqrt(count));
   const b = Math.ceil(count / a);
-  const stream = randomStream(seed, 'order', epoch);
   const keys = new Int32Array(2 * ROUNDS);
   for (let index = 0; index < keys.length; index++) keys[index] = stream.uint32();
 
   return (position) => {
-    if (!Number.isInteger(position) || position < 0 || position >= count) {
-      throw new RangeError(`position ${position} is outside an epoch of ${count} samples`);
-    }
     let cell = position;
     do {
       let left = cell % a;

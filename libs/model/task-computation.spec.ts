@@ -3,7 +3,9 @@ import { loadedNetwork, modelOf, pass, randomBatch } from '../../test/support/ne
 import { addInto, roundToBfloat16 } from './float-arrays.js';
 import { splitPoint } from './reduction.js';
 import { computeTask } from './task-computation.js';
+
 import type { ContributionTarget, ShardInput } from './task-computation.js';
+import { liveTensors } from './tensorflow/tensor.js';
 
 const model = modelOf('resnet8', { shortcut: 'A', imageSize: 8 });
 const networks = { float32: loadedNetwork(model, 'float32'), bfloat16: loadedNetwork(model, 'bfloat16') };
@@ -66,6 +68,17 @@ describe.each(['float32', 'bfloat16'] as const)('a task in %s', (precision) => {
     expect(target.gradient).toEqual(expected);
   });
 
+  it.each([1, 7, 1000])('has the same bits, in the same order, where gradients are read %i later', (readLag) => {
+    const [plain, lagged] = [0, readLag].map((lag) => {
+      const target = targetOf(new Float32Array(layout.parameterCount));
+      computeTask(networks[precision], shards.slice(0, 3), miniBatchSamples, { ...target, readLag: lag });
+      return target;
+    }) as [ReturnType<typeof targetOf>, ReturnType<typeof targetOf>];
+    expect(lagged.gradient).toEqual(plain.gradient);
+    expect(lagged.statistics).toEqual(plain.statistics);
+    expect(lagged.progress).toEqual(plain.progress);
+  });
+
   it.each([1, 3])('of %i shards becomes final from its end on', (count) => {
     const gradient = new Float32Array(layout.parameterCount).fill(NaN);
     const seen: { first: number; values: Float32Array }[] = [];
@@ -91,6 +104,16 @@ it('goes on after a task that failed, and refuses what does not fit', () => {
   expect(() => compute([shards[0]!, shards[1]!, bad], targetOf(new Float32Array(layout.parameterCount)))).toThrow(
     'label 77',
   );
+  const live = liveTensors();
+  expect(() => compute([bad], { ...targetOf(new Float32Array(layout.parameterCount)), readLag: 3 })).toThrow(
+    'label 77',
+  );
+  const stop = (): never => {
+    throw new Error('given up');
+  };
+  const stopped = { ...targetOf(new Float32Array(layout.parameterCount)), readLag: 3, onProgress: stop };
+  expect(() => compute(shards, stopped)).toThrow('given up');
+  expect(liveTensors()).toBe(live);
   const again = targetOf(new Float32Array(layout.parameterCount));
   compute(shards.slice(0, 3), again);
   expect(again.gradient).toEqual(good.gradient);

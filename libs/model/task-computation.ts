@@ -2,6 +2,7 @@
 // Refuses to know: queues, wires, versions, and where images come from and sums go to.
 
 import { addInto, roundToBfloat16 } from './float-arrays.js';
+import { laggedSink } from './layers/lagged-sink.js';
 import type { GradientSink } from './layers/sink.js';
 import type { Network } from './network.js';
 import type { ParameterLayout, TensorEntry } from './parameters.js';
@@ -21,6 +22,8 @@ export interface ContributionTarget {
   readonly statistics: Float32Array;
   /** Elements [firstFinalElement, parameterCount) of `gradient` are final; falls to 0 while backward runs. */
   onProgress(firstFinalElement: number): void;
+  /** How many gradients later each is read: above 0 on a GPU only (layers/lagged-sink.ts). @default 0 */
+  readonly readLag?: number;
 }
 
 export interface TaskResult {
@@ -54,7 +57,8 @@ export function computeTask(
   for (const [index, { images, labels }] of shards.entries()) {
     const weight = labels.length / miniBatchSamples;
     const sink = index < shards.length - 1 ? sums.leafSink(weight) : rootSink(sums, target, weight);
-    const result = network.trainShard(images, labels, 1 / miniBatchSamples, sink);
+    const lagged = laggedSink(sink, target.readLag ?? 0);
+    const result = network.trainShard(images, labels, 1 / miniBatchSamples, lagged);
     total.samples += labels.length;
     total.lossSum += result.lossSum;
     total.top1Hits += result.top1Hits;

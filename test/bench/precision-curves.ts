@@ -1,6 +1,7 @@
 // The same training in float32 and in bfloat16: loss and accuracy, one on top of the other, as figures and as a picture.
 // Refuses to judge them. Usage: node dist/test/bench/precision-curves.js [epochs, 10] [steps per epoch, all] [--write]
-// `--write` keeps docs/numerics-precision.json and docs/numerics-precision.svg. Both trainings run at once, a thread each.
+// `--write` keeps the picture, docs/images/precision-curves.svg; the table is kept by main.ts. Both trainings run at once, a
+// thread each.
 import { type ChildProcess, fork } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { once } from 'node:events';
@@ -12,7 +13,6 @@ import { resolveJobSpec } from '#model/job-spec.js';
 import { loadConfig } from '../../apps/coordinator/src/config.js';
 import { findCifar10 } from '../../apps/coordinator/src/setup/cifar10.js';
 import { tensorflowEnvironment } from '../../apps/worker/src/config.js';
-import { loadOfOthers, machineLine } from './machine.js';
 import { drawCurves, type Curve } from './precision-picture.js';
 import { formatted, printTable, progress } from './table.js';
 
@@ -25,7 +25,6 @@ interface Measured {
   readonly trainLoss: readonly (readonly [step: number, value: number])[];
   readonly testLoss: readonly (readonly [step: number, value: number])[];
   readonly testTop1: readonly (readonly [step: number, value: number])[];
-  readonly stateSha256: string;
 }
 
 const stepsPerPoint = 20;
@@ -37,6 +36,8 @@ if (child !== undefined) await train(child);
 else await compare();
 
 async function train(precision: Precision): Promise<void> {
+  // Whoever asked is gone: nobody wants to know any more.
+  process.once('disconnect', () => process.exit());
   const spec = resolveJobSpec({
     preset: 'resnet20-cifar10',
     training: {
@@ -59,7 +60,7 @@ async function train(precision: Precision): Promise<void> {
   const trainLoss: [number, number][] = [];
   const [testLoss, testTop1]: [[number, number][], [number, number][]] = [[], []];
   let sum = 0;
-  const { stateSha256 } = await trainInProcess(spec, dataset, {
+  await trainInProcess(spec, dataset, {
     onStep: ({ step, loss }) => {
       sum += loss;
       if ((step + 1) % stepsPerPoint !== 0) return;
@@ -73,13 +74,11 @@ async function train(precision: Precision): Promise<void> {
     },
   });
   await dataset.close();
-  const result: Measured = { precision, trainLoss, testLoss, testTop1, stateSha256 };
-  process.send?.(result);
-  process.disconnect();
+  const result: Measured = { precision, trainLoss, testLoss, testTop1 };
+  process.send?.(result, () => process.disconnect());
 }
 
 async function compare(): Promise<void> {
-  const others = await loadOfOthers();
   const started = Date.now();
   const found = await Promise.all(precisions.map((precision) => measured(precision)));
   const [float32, bfloat16] = found as [Measured, Measured];
@@ -93,21 +92,19 @@ async function compare(): Promise<void> {
     title: `ResNet-20 on CIFAR-10 in float32 and bfloat16, ${epochs} epochs, same seed, order and augmentation`,
     columns: ['step', 'test loss, float32', 'bfloat16', 'test accuracy %, float32', 'bfloat16'],
     rows,
-    notes: [
-      `${minutes} minutes, both at once with a thread each; ${(100 * others).toFixed(0)} % of the machine in use before.`,
-      machineLine(),
-    ],
+    notes: [`${minutes} minutes, both at once with a thread each.`],
   });
   if (values.write !== true) return;
-  const docs = new URL('../../../docs/', import.meta.url);
-  writeFileSync(fileURLToPath(new URL('numerics-precision.json', docs)), `${JSON.stringify(found)}\n`);
+  // Beside the document that the table is kept in.
+  console.log('![Training loss and test accuracy by step, in float32 and bfloat16](images/precision-curves.svg)');
   const curves = (read: (one: Measured) => Curve['points']): Curve[] =>
     found.map((one) => ({ name: one.precision, points: read(one) }));
+  const percent = ({ testTop1 }: Measured): Curve['points'] => testTop1.map(([step, share]) => [step, 100 * share]);
   writeFileSync(
-    fileURLToPath(new URL('numerics-precision.svg', docs)),
+    fileURLToPath(new URL('../../../docs/images/precision-curves.svg', import.meta.url)),
     drawCurves([
-      { title: 'Training loss', curves: curves(({ trainLoss }) => trainLoss) },
-      { title: 'Test accuracy', curves: curves(({ testTop1 }) => testTop1) },
+      { title: `Training loss, mean of ${stepsPerPoint} steps`, along: 'step', curves: curves((one) => one.trainLoss) },
+      { title: 'Test accuracy, %', along: 'step', curves: curves(percent) },
     ]),
   );
 }

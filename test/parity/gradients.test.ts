@@ -27,9 +27,15 @@ const cases = [
   { architecture: 'resnet18', activation: 'tanh', side: 128, bound: 1e-3 },
   { architecture: 'resnet50', activation: 'tanh', side: 96, bound: 1e-3 },
   { architecture: 'resnet152-v1.5', activation: 'tanh', side: 96, bound: 1e-3 },
+  { architecture: 'resnet18', activation: 'tanh', side: 224, bound: 1e-3 },
+  { architecture: 'resnet50', activation: 'tanh', side: 224, bound: 1e-3 },
+  { architecture: 'resnet152-v1.5', activation: 'tanh', side: 224, bound: 1e-3 },
   { architecture: 'resnet18', activation: 'relu', side: 128, bound: 1e-2 },
   { architecture: 'resnet50', activation: 'relu', side: 96, bound: 3e-2 },
   { architecture: 'resnet152-v1.5', activation: 'relu', side: 96, bound: 0.1 },
+  { architecture: 'resnet18', activation: 'relu', side: 224, bound: 1e-2 },
+  { architecture: 'resnet50', activation: 'relu', side: 224, bound: 3e-2 },
+  { architecture: 'resnet152-v1.5', activation: 'relu', side: 224, bound: 0.1 },
 ] as const;
 const samples = 4;
 

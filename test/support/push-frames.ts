@@ -44,7 +44,7 @@ export class PushWatch {
   /** Stops the next push that `matches` in this phase on a slice (the first by default), and gives it to the caller. */
   async hold(
     phase: PushPhase,
-    { matches = () => true, slice = 0, withinMs = 30_000 }: HoldOptions = {},
+    { matches = () => true, slice = 0, withinMs = 90_000 }: HoldOptions = {},
   ): Promise<HeldPush> {
     const headerFor = (frame: PassingFrame) => this.#headers.get(`${slice}/${frame.call}`);
     const held = await this.#proxies[slice]!.hold((frame) => {

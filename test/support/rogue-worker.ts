@@ -4,9 +4,12 @@ import { pathToFileURL } from 'node:url';
 import { join } from 'node:path';
 import type { CallOptions, ClientWritableStream, Metadata } from '@grpc/grpc-js';
 import { pino } from 'pino';
+import { imageLibrary } from '#model/images/image-library.js';
+import { imagesOnThisThread } from '#model/images/image-services.js';
 import { clientCredentials } from '#proto/channel.js';
 import { Outcome, type ReportProbeRequest } from '#proto/generated/lockstep/v1/pool.js';
 import type { PushGradientRequest, PushGradientResponse, PushHeader } from '#proto/generated/lockstep/v1/reducer.js';
+import { SpanRing } from '#proto/span-ring.js';
 import { fromWireKey, taskName } from '#proto/task-entry.js';
 import { ComputeClient } from '../../apps/worker/src/compute-client.js';
 import { kernelFlags, tensorflowEnvironment } from '../../apps/worker/src/config.js';
@@ -25,8 +28,7 @@ export interface RogueOptions {
   /** host:port of the coordinator's control port. */
   readonly coordinator: string;
   readonly redisUrl: string;
-  /** Compiled tree, for the compute thread. */
-  readonly distribution: string;
+  readonly compute: RogueCompute;
   readonly name: string;
   /** Reports another checksum of the probe than it came to. @default false */
   readonly wrongProbe?: boolean;
@@ -44,6 +46,15 @@ export interface RogueAnswer {
 type Done = (error: Error | null, response?: PushGradientResponse) => void;
 type Push = ClientWritableStream<PushGradientRequest>;
 
+/** A compute thread with TensorFlow loaded, for one rogue after the other: they join at once, while there is something to spoil. */
+export type RogueCompute = Awaited<ReturnType<typeof ComputeClient.start>>;
+
+/** @param distribution the compiled tree, for the thread's script */
+export function startRogueCompute(distribution: string): Promise<RogueCompute> {
+  Object.assign(process.env, tensorflowEnvironment(1));
+  return ComputeClient.start(pathToFileURL(join(distribution, 'apps/worker/src/compute-thread.js')), []);
+}
+
 export class RogueWorker {
   readonly answers: RogueAnswer[] = [];
   readonly #pool: PoolCaller;
@@ -51,7 +62,6 @@ export class RogueWorker {
   readonly #session: Session;
   readonly #queue: TaskQueue;
   readonly #pipeline: Pipeline<PreparedTask>;
-  readonly #compute: ComputeClient;
   readonly #parameters: ParameterCache;
   readonly #jobs: JobContexts;
   readonly #wakers = new Set<() => void>();
@@ -61,15 +71,13 @@ export class RogueWorker {
 
   /** Joins the pool; takes tasks at once, and is honest until told otherwise. */
   static async join(options: RogueOptions): Promise<RogueWorker> {
-    Object.assign(process.env, tensorflowEnvironment(1));
-    const script = pathToFileURL(join(options.distribution, 'apps/worker/src/compute-thread.js'));
-    const { client, facts } = await ComputeClient.start(script, []);
+    const { client, facts } = options.compute;
     const pool = openPool(options.coordinator, { credentials: clientCredentials(), token: undefined });
     const introduction = {
       protocolVersion: 1,
       lockstepVersion: 'test',
       name: options.name,
-      numericsClass: numericsClassOf(facts, kernelFlags, 1),
+      numericsClass: numericsClassOf(facts, kernelFlags, 1, imageLibrary()),
       memoryBytes: 2 ** 32,
       pid: process.pid,
     };
@@ -88,10 +96,9 @@ export class RogueWorker {
     const log = pino({ level: 'silent' });
     const access = { credentials: clientCredentials(), token: undefined };
     this.#pool = pool;
-    this.#compute = compute;
     this.#slices = new Slices(registration.reducerAddresses, access);
     this.#parameters = new ParameterCache(this.#slices, log);
-    this.#jobs = new JobContexts(pool);
+    this.#jobs = new JobContexts(pool, imagesOnThisThread());
     const stages = new TaskStages({
       workerId: registration.workerId,
       pool,
@@ -99,6 +106,7 @@ export class RogueWorker {
       jobs: this.#jobs,
       parameters: this.#parameters,
       compute,
+      spans: new SpanRing(),
       log,
       release: (task, reason, detail) => this.#session.release(task, reason, detail),
     });
@@ -108,12 +116,15 @@ export class RogueWorker {
         progress: compute.progress,
         computing: this.#pipeline.computing?.key,
         residentBytes: 0,
+        images: { images: 0, seconds: 0, cacheHits: 0, starvedSeconds: 0 },
         tensors: compute.tensors,
       }),
       // Who holds something back does not listen.
       onCancel: (id) => (this.#late.length > 0 ? undefined : this.#pipeline.cancel(id)),
       onYield: (id) => this.#pipeline.yield(id),
+      onPushHeld: (id) => stages.pushHeld(id),
       onDrain: () => this.#queue.pause(),
+      spansOf: () => ({ spans: [], firstWholeStep: 0 }),
       onEndJob: (jobId) => {
         this.#parameters.endJob(jobId);
         this.#jobs.endJob(jobId);
@@ -143,13 +154,13 @@ export class RogueWorker {
   }
 
   /** The task whose end `late` holds back; waits for one. */
-  async heldBack(withinMs = 30_000): Promise<{ readonly step: number }> {
+  async heldBack(withinMs = 90_000): Promise<{ readonly step: number }> {
     await this.#until('push to hold back', () => this.#late.length > 0, withinMs);
     return { step: this.#late[0]!.step };
   }
 
   /** Resolves with the answers to pushes of this kind when there are `count` of them. */
-  async answersTo(misdeed: Misdeed, count = 1, withinMs = 30_000): Promise<readonly RogueAnswer[]> {
+  async answersTo(misdeed: Misdeed, count = 1, withinMs = 90_000): Promise<readonly RogueAnswer[]> {
     const given = () => this.answers.filter((answer) => answer.misdeed === misdeed);
     await this.#until(`${count} answers to "${misdeed}"`, () => given().length >= count, withinMs);
     return given();
@@ -179,10 +190,10 @@ export class RogueWorker {
     await this.#session.close(200);
     this.#parameters.close();
     await this.#queue.stop(500);
+    await this.#pipeline.settled();
     this.#jobs.close();
     this.#slices.close();
     this.#pool.close();
-    await this.#compute.stop(2_000);
   }
 
   /** The slices with a client that spoils. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { trainCountOf } from '#model/job-spec-defaults.js';
+import { SpanRing } from '#proto/span-ring.js';
 import { linkToParent, type ParentLink } from '#proto/parent-link.js';
 import { CheckpointStore } from './checkpoints/checkpoint-store.js';
 import { ConfigError, type CoordinatorConfig, loadConfig, type TlsFiles } from './config.js';
@@ -25,6 +26,7 @@ import { WorkerEvents } from './telemetry/worker-events.js';
 import { QueueConnection } from './training/queue-connection.js';
 import { RunningJobs } from './training/running-jobs.js';
 import { SlicePool } from './training/slices/slice-pool.js';
+import { SpanRequests } from './workers/span-requests.js';
 import { WorkerRegistry } from './workers/worker-registry.js';
 
 const localRedisUrl = 'redis://127.0.0.1:6379';
@@ -63,6 +65,9 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
   process.on('unhandledRejection', (reason) => crash(reason instanceof Error ? reason : new Error(String(reason))));
   const registry = new WorkerRegistry();
   const running = new RunningJobs(registry, slices);
+  const spans = new SpanRing();
+  const spanRequests = new SpanRequests(registry);
+  slices.onSpans = (recorded) => recorded.forEach((span) => spans.record(span));
   const hub = new EventHub();
   // eslint-disable-next-line no-new -- it lives by listening
   new WorkerEvents(registry, hub);
@@ -71,6 +76,7 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
     maxRunningJobs: config.maxRunningJobs,
     onDefect: crash,
     trainCountOf: (spec) => trainCountOf(spec.dataset)!,
+    spanRequests,
     services: {
       store,
       datasets: new DatasetLocations({
@@ -85,13 +91,14 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
       workers: registry,
       running,
       checkpoints,
+      spans,
       hub,
       log,
       versions: { lockstep: version, node: process.versions.node },
     },
   });
 
-  const control = await startControl(config, tls, { registry, running, slices, log });
+  const control = await startControl(config, tls, { registry, running, slices, spanRequests, log });
   const board = config.bullBoard ? createQueueBoard() : undefined;
   redis.onQueue = (queue) => board?.add(queue);
   const http = await createHttpApplication(config, {
@@ -177,12 +184,19 @@ function startSlices(config: CoordinatorConfig, tls: Pem | undefined): Promise<S
 function startControl(
   config: CoordinatorConfig,
   tls: Pem | undefined,
-  parts: { registry: WorkerRegistry; running: RunningJobs; slices: SlicePool; log: Logger },
+  parts: {
+    registry: WorkerRegistry;
+    running: RunningJobs;
+    slices: SlicePool;
+    spanRequests: SpanRequests;
+    log: Logger;
+  },
 ): Promise<ControlServer> {
   const host = config.advertisedHost.includes(':') ? `[${config.advertisedHost}]` : config.advertisedHost;
   const pool = createPoolService({
     registry: parts.registry,
     jobs: parts.running,
+    spanRequests: parts.spanRequests,
     queuePrefix: config.queuePrefix,
     reducerAddresses: config.reducerAddresses ?? parts.slices.ports.map((port) => `${host}:${port}`),
     log: parts.log,

@@ -1,5 +1,6 @@
 // What the main thread and the compute thread tell each other. Big arrays lie in shared memory, nothing big is copied.
 // Refuses to know who computes and who delivers.
+import type { ViewGroup } from '#model/evaluation-views.js';
 import type { ModelSpec } from '#model/job-spec.js';
 import type { Precision } from '#model/network.js';
 
@@ -29,6 +30,8 @@ export interface ComputeInput {
   readonly labels: Int32Array;
   /** Samples of each shard, in order; their sum is the number of samples. */
   readonly shardSamples: readonly number[];
+  /** Of each sample, where an evaluation averages over several views: `images` then holds them instead, without holes. */
+  readonly views?: readonly (readonly ViewGroup[])[];
 }
 
 export interface TrainRequest {
@@ -59,6 +62,16 @@ export interface ComputeTotals {
   readonly top5Hits: number;
   /** Time that the compute thread worked on the task. */
   readonly computeSeconds: number;
+  /** When it did what, as it ended. */
+  readonly passes: readonly Pass[];
+}
+
+/** A part of computing a task; times of the host's clock, milliseconds. */
+export interface Pass {
+  /** `train` or `evaluate`; within it `load`, `forward`, `backward`; within the latter two a block's name. */
+  readonly part: string;
+  readonly startMs: number;
+  readonly endMs: number;
 }
 
 export type ToCompute =

@@ -15,6 +15,9 @@ import {
 import { ComputeAborted, Computer } from './computer.js';
 import { messageOf } from './withdrawal.js';
 
+/** Gradients of some three blocks: enough for the device to have work while one is read. */
+const deviceReadLag = 24;
+
 const port = parentPort;
 if (port === null) throw new Error('compute-thread.js is started by compute-client.js, not by hand.');
 const { control } = workerData as ComputeThreadData;
@@ -30,6 +33,7 @@ try {
     control,
     onProgress: () => say({ type: 'progress' }),
     countTensors: liveTensors,
+    readLag: device === 'gpu' ? deviceReadLag : 0,
   });
   port.on('message', (message: ToCompute) => handle(computer, message));
   const deviceKind = device === 'gpu' ? 'cuda' : 'cpu';

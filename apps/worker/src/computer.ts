@@ -1,7 +1,11 @@
 // Computes tasks with TensorFlow on the thread that calls it: networks per job, the version each holds, counters for others.
 // Refuses to know threads and messages; what it shows others while it works goes through the control words.
+import { elementsOf, type ViewGroup } from '#model/evaluation-views.js';
 import { Network } from '#model/network.js';
-import { computeTask, type ShardInput } from '#model/task-computation.js';
+import { observingPasses, timed } from '#model/pass-times.js';
+import { computeTask, type ShardInput, type TaskResult } from '#model/task-computation.js';
+import { evaluateViews } from '#model/view-scores.js';
+import { hostClockMs } from '#proto/host-clock.js';
 import {
   type ComputeInput,
   type ComputeJob,
@@ -9,6 +13,7 @@ import {
   type ComputeTotals,
   controlWords as word,
   type EvaluateRequest,
+  type Pass,
   type TrainRequest,
 } from './compute-protocol.js';
 
@@ -36,12 +41,15 @@ export interface ComputerOptions {
   readonly onProgress: () => void;
   /** Live tensors. */
   readonly countTensors: () => number;
+  /** How many gradients later each is read. @default 0 */
+  readonly readLag?: number;
 }
 
 export class Computer {
   readonly #control: Int32Array;
   readonly #onProgress: () => void;
   readonly #countTensors: () => number;
+  readonly #readLag: number;
   /** In order of last use. */
   readonly #networks = new Map<string, LoadedNetwork>();
 
@@ -49,11 +57,15 @@ export class Computer {
     this.#control = options.control;
     this.#onProgress = options.onProgress;
     this.#countTensors = options.countTensors;
+    this.#readLag = options.readLag ?? 0;
   }
 
   /** The gradient of a task, its statistics and totals. Throws `ComputeAborted` when word `aborted` becomes `id`. */
   train(id: number, request: TrainRequest): ComputeTotals {
-    const started = performance.now();
+    return this.#timed('train', () => this.#train(id, request));
+  }
+
+  #train(id: number, request: TrainRequest): TaskResult {
     const control = this.#control;
     const { gradient, statistics, notifyElements } = request;
     Atomics.store(control, word.firstFinalElement, gradient.length);
@@ -69,24 +81,29 @@ export class Computer {
       if (Atomics.exchange(control, word.notified, 1) === 0) this.#onProgress();
     };
     const shards = shardsOf(request.input);
-    const totals = computeTask(network, shards, request.miniBatchSamples, { gradient, statistics, onProgress });
-    return this.#finished(totals, started);
+    const target = { gradient, statistics, onProgress, readLag: this.#readLag };
+    return computeTask(network, shards, request.miniBatchSamples, target);
   }
 
   /** Loss and hits of a task. Throws `ComputeAborted` when word `aborted` becomes `id`. */
   evaluate(id: number, request: EvaluateRequest): ComputeTotals {
-    const started = performance.now();
+    return this.#timed('evaluate', () => this.#evaluate(id, request));
+  }
+
+  #evaluate(id: number, request: EvaluateRequest): TaskResult {
     const network = this.#prepare(request.job, request.parameters);
     const totals = { samples: 0, lossSum: 0, top1Hits: 0, top5Hits: 0 };
-    for (const { images, labels } of shardsOf(request.input)) {
+    for (const { images, labels, views } of evaluationShardsOf(request.input)) {
       this.#step(id);
-      const { lossSum, top1Hits, top5Hits } = network.evaluate(images, labels);
+      const judged =
+        views === undefined ? network.evaluate(images, labels) : evaluateViews([network], images, views, labels);
+      const { lossSum, top1Hits, top5Hits } = judged;
       totals.samples += labels.length;
       totals.lossSum += lossSum;
       totals.top1Hits += top1Hits;
       totals.top5Hits += top5Hits;
     }
-    return this.#finished(totals, started);
+    return totals;
   }
 
   /** Forgets a job's network. */
@@ -128,14 +145,37 @@ export class Computer {
     Atomics.add(this.#control, word.progress, 1);
   }
 
-  #finished(totals: Omit<ComputeTotals, 'computeSeconds'>, started: number): ComputeTotals {
+  #timed(what: string, compute: () => TaskResult): ComputeTotals {
+    const started = performance.now();
+    const passes: Pass[] = [];
+    const behind = hostClockMs() - started;
+    const result = observingPasses(
+      (part, startMs, endMs) => passes.push({ part, startMs: startMs + behind, endMs: endMs + behind }),
+      () => timed(what, compute),
+    );
     this.#publishTensors();
-    return { ...totals, computeSeconds: (performance.now() - started) / 1000 };
+    return { ...result, computeSeconds: (performance.now() - started) / 1000, passes };
   }
 
   #publishTensors(): void {
     Atomics.store(this.#control, word.tensors, this.#countTensors());
   }
+}
+
+/** Shards whose samples may have views of several sizes. */
+function evaluationShardsOf(
+  input: ComputeInput,
+): (ShardInput & { readonly views?: readonly (readonly ViewGroup[])[] })[] {
+  const { views, images, labels } = input;
+  if (views === undefined) return shardsOf(input);
+  let [first, at] = [0, 0];
+  return input.shardSamples.map((samples) => {
+    const own = views.slice(first, first + samples);
+    const end = at + elementsOf(own);
+    const shard = { images: images.subarray(at, end), labels: labels.subarray(first, first + samples), views: own };
+    [first, at] = [first + samples, end];
+    return shard;
+  });
 }
 
 function shardsOf(input: ComputeInput): ShardInput[] {

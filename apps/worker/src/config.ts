@@ -1,7 +1,9 @@
-// The one reader of the environment in the worker: names, defaults, limits, and which settings TensorFlow gets.
+// The one reader of the environment in the worker: names, defaults, limits.
 // Refuses to know what the values are used for.
-import { hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import { z } from 'zod';
+
+export { kernelFlags, tensorflowEnvironment } from '#model/tensorflow/settings.js';
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
@@ -20,6 +22,8 @@ const environment = z.object({
     .regex(/^(rediss?|unix):\/\/.+|^\/.+/, 'must be a URL such as redis://127.0.0.1:6379')
     .default('redis://127.0.0.1:6379'),
   LOCKSTEP_THREADS: wholeNumber(1, 1024).default(1),
+  LOCKSTEP_IMAGE_THREADS: wholeNumber(1, 256).optional(),
+  LOCKSTEP_IMAGE_CACHE_BYTES: wholeNumber(0, 2 ** 40).default(256 * 2 ** 20),
   LOCKSTEP_GRACE_MS: wholeNumber(0, 3_600_000).default(8_000),
   LOCKSTEP_WORKER_TOKEN: z.string().min(1).optional(),
   LOCKSTEP_WORKER_NAME: z
@@ -40,6 +44,10 @@ export interface WorkerConfig {
   readonly redisUrl: string;
   /** TensorFlow threads; part of the numerics class. @default 1 */
   readonly threads: number;
+  /** Threads that decode images. @default half the processors, at most 8 */
+  readonly imageThreads: number;
+  /** Memory for encoded images, so that they are not read again. @default 256 MiB */
+  readonly imageCacheBytes: number;
   /** How long a termination may take, milliseconds. @default 8000 */
   readonly graceMs: number;
   /** Secret that the coordinator asks of workers. */
@@ -80,6 +88,8 @@ export function loadConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     coordinator: values.LOCKSTEP_COORDINATOR,
     redisUrl: values.REDIS_URL,
     threads: values.LOCKSTEP_THREADS,
+    imageThreads: values.LOCKSTEP_IMAGE_THREADS ?? Math.max(1, Math.min(8, Math.floor(availableParallelism() / 2))),
+    imageCacheBytes: values.LOCKSTEP_IMAGE_CACHE_BYTES,
     graceMs: values.LOCKSTEP_GRACE_MS,
     token: values.LOCKSTEP_WORKER_TOKEN,
     name: values.LOCKSTEP_WORKER_NAME ?? `${hostname()}-${process.pid}`,
@@ -91,23 +101,3 @@ export function loadConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     exitWithParent: values.LOCKSTEP_EXIT_WITH_PARENT === '1',
   };
 }
-
-/**
- * Settings of TensorFlow, which reads them from the process when its library loads. Those that change kernels are fixed,
- * whatever the user's environment says, so that workers of one class stay one class.
- */
-export function tensorflowEnvironment(threads: number): Record<string, string> {
-  return { ...kernelFlags, TF_NUM_INTRAOP_THREADS: String(threads), ...quiet };
-}
-
-/** The settings that change the bits, apart from the number of threads. */
-export const kernelFlags: Readonly<Record<string, string>> = {
-  TF_DETERMINISTIC_OPS: '1',
-  TF_ENABLE_ONEDNN_OPTS: '1',
-};
-
-const quiet = {
-  TF_NUM_INTEROP_THREADS: '1',
-  TF_FORCE_GPU_ALLOW_GROWTH: 'true',
-  TF_CPP_MIN_LOG_LEVEL: '2',
-} as const;

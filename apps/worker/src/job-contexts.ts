@@ -1,6 +1,7 @@
 // What is known of each job: its spec, layout and dataset; asked for once, checked against what this worker makes of it.
 // Refuses to know tasks and parameters.
 import { type Dataset, openDataset } from '#model/datasets/dataset.js';
+import type { ImageServices } from '#model/images/image-services.js';
 import { type JobSpec, resolveJobSpec } from '#model/job-spec.js';
 import { layoutOf, type ParameterLayout } from '#model/parameters.js';
 import { unaryCall } from '#proto/calls.js';
@@ -24,11 +25,13 @@ const describeDeadlineMs = 10_000;
 
 export class JobContexts {
   readonly #pool: PoolCaller;
+  readonly #images: ImageServices;
   /** In order of last use. */
   readonly #contexts = new Map<string, Promise<JobContext>>();
 
-  constructor(pool: PoolCaller) {
+  constructor(pool: PoolCaller, images: ImageServices) {
     this.#pool = pool;
+    this.#images = images;
   }
 
   /** Rejects with `TaskFailure` where this worker cannot serve the job; the next task asks anew. */
@@ -67,7 +70,7 @@ export class JobContexts {
       const answer = await unaryCall<DescribeJobResponse>(site, { deadlineMs: describeDeadlineMs }, (options, done) =>
         client.describeJob({ jobId }, metadata, options, done),
       );
-      return await contextOf(jobId, answer);
+      return await contextOf(jobId, answer, this.#images);
     } catch (error) {
       if (error instanceof TaskFailure) throw error;
       throw new TaskFailure('failed', `Job ${jobId} cannot be opened: ${messageOf(error)}`, { cause: error });
@@ -75,7 +78,7 @@ export class JobContexts {
   }
 }
 
-async function contextOf(jobId: string, answer: DescribeJobResponse): Promise<JobContext> {
+async function contextOf(jobId: string, answer: DescribeJobResponse, images: ImageServices): Promise<JobContext> {
   const spec = resolveJobSpec(JSON.parse(answer.specJson));
   const layout = layoutOf(spec.model);
   if (layout.hash !== answer.layoutHash) {
@@ -84,7 +87,7 @@ async function contextOf(jobId: string, answer: DescribeJobResponse): Promise<Jo
       `This worker lays out ${spec.model.architecture} in another way than the coordinator (hash ${layout.hash} instead of ${answer.layoutHash}): both must run the same version of Lockstep.`,
     );
   }
-  const dataset = await openDataset(spec.dataset, answer.datasetLocation);
+  const dataset = await openDataset(spec.dataset, answer.datasetLocation, { images });
   if (dataset.indexHash !== answer.datasetHash) {
     await dataset.close();
     throw new TaskFailure(

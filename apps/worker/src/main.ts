@@ -3,11 +3,13 @@
 import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { pino } from 'pino';
+import { imageLibrary } from '#model/images/image-library.js';
 import { clientCredentials } from '#proto/channel.js';
 import { installHttp2Settings } from '#proto/http2-settings.js';
 import { linkToParent } from '#proto/parent-link.js';
 import { ComputeClient } from './compute-client.js';
 import { ConfigError, kernelFlags, loadConfig, tensorflowEnvironment, type WorkerConfig } from './config.js';
+import { ImagePool } from './image-pool.js';
 import { ComputeHangs } from './let-go.js';
 import { numericsClassOf } from './numerics-class.js';
 import { lockstepVersion } from './package-version.js';
@@ -43,6 +45,7 @@ async function main(config: WorkerConfig): Promise<void> {
   installHttp2Settings();
   const credentials = clientCredentials(config.tls && pemFiles(config.tls));
   const { client: compute, facts } = await ComputeClient.start();
+  const images = new ImagePool({ threads: config.imageThreads, cacheBytes: config.imageCacheBytes });
   const worker = new PoolWorker({
     coordinator: config.coordinator,
     access: { credentials, token: config.token },
@@ -51,11 +54,12 @@ async function main(config: WorkerConfig): Promise<void> {
       protocolVersion,
       lockstepVersion: lockstepVersion(),
       name: config.name,
-      numericsClass: numericsClassOf(facts, kernelFlags, config.threads),
+      numericsClass: numericsClassOf(facts, kernelFlags, config.threads, imageLibrary()),
       memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Infinity),
       pid: process.pid,
     },
     compute,
+    images,
     log,
   });
   let signals = 0;

@@ -1,9 +1,12 @@
 // One registration's worth of everything: session, queue, slices and pipeline, from joining to the session's end.
 // Refuses to know how one comes to be registered and what happens afterwards.
 import type { Logger } from 'pino';
+import type { ImageServices } from '#model/images/image-services.js';
 import type { RegisterResponse } from '#proto/generated/lockstep/v1/pool.js';
+import type { SpanRing } from '#proto/span-ring.js';
 import type { TaskEntry } from '#proto/task-entry.js';
 import type { Compute } from './compute-client.js';
+import type { ImageCounts } from './image-pool.js';
 import { JobContexts } from './job-contexts.js';
 import { ParameterCache } from './parameters.js';
 import { Pipeline } from './pipeline.js';
@@ -30,6 +33,10 @@ export interface MembershipOptions {
   readonly access: Access;
   readonly openQueue: OpenQueue;
   readonly compute: Compute & { readonly progress: number; readonly tensors: number };
+  /** What this process did; outlives the membership. */
+  readonly spans: SpanRing;
+  /** Whoever prepares images; outlives the membership. */
+  readonly images: ImageServices & { readonly counts: ImageCounts };
   readonly log: Logger;
   /** See `PipelineOptions`. */
   readonly letGoMs?: number | undefined;
@@ -52,9 +59,20 @@ export class Membership {
   readonly #queue: TaskSource;
   #leaving = false;
 
-  constructor({ registration, pool, access, openQueue, compute, log, letGoMs, onDrain }: MembershipOptions) {
+  constructor({
+    registration,
+    pool,
+    access,
+    openQueue,
+    compute,
+    spans,
+    images,
+    log,
+    letGoMs,
+    onDrain,
+  }: MembershipOptions) {
     this.#slices = new Slices(registration.reducerAddresses, access);
-    this.#jobs = new JobContexts(pool);
+    this.#jobs = new JobContexts(pool, images);
     this.#parameters = new ParameterCache(this.#slices, log);
     this.#stages = new TaskStages({
       workerId: registration.workerId,
@@ -63,6 +81,7 @@ export class Membership {
       jobs: this.#jobs,
       parameters: this.#parameters,
       compute,
+      spans,
       log,
       release: (task, reason, detail) => this.#session.release(task, reason, detail),
     });
@@ -73,14 +92,19 @@ export class Membership {
         computing: this.#pipeline.computing?.key,
         residentBytes: process.memoryUsage.rss(),
         tensors: compute.tensors,
+        images: { ...images.counts, starvedSeconds: this.#stages.starvedSeconds },
       }),
       onCancel: (id) => this.#pipeline.cancel(id),
       onYield: (id) => this.#pipeline.yield(id),
+      onPushHeld: (id) => this.#stages.pushHeld(id),
       onDrain,
+      spansOf: (jobId, from, to) => spans.of(jobId, from, to),
       onEndJob: (jobId) => {
         this.#parameters.endJob(jobId);
         this.#jobs.endJob(jobId);
         compute.endJob(jobId);
+        const { counts } = images;
+        if (counts.images > 0) log.info({ ...counts, starvedSeconds: this.#stages.starvedSeconds }, 'images so far');
       },
     });
     this.#queue = openQueue({

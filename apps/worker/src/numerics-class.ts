@@ -1,6 +1,7 @@
 // Says which numerics class this worker belongs to: everything on this machine that the bits of a gradient depend on.
 // Refuses to know jobs; the precision belongs to the class too, but is the job's to say.
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { NumericsClass } from '#proto/generated/lockstep/v1/pool.js';
 import type { ComputeFacts } from './compute-protocol.js';
 
@@ -37,12 +38,34 @@ export function processorOf(cpuinfo: string): { readonly model: string; readonly
   return { model: field('model name') || 'unknown', extensions: extensions.sort() };
 }
 
-/** The class, from what the compute thread found and `flags`, the settings of TensorFlow that change kernels; ours are named beside them. */
+/** Model names of the NVIDIA devices that the driver tells of in its folder below /proc, each once. */
+export function nvidiaModels(folder = '/proc/driver/nvidia/gpus'): string {
+  let devices: string[];
+  try {
+    devices = readdirSync(folder);
+  } catch {
+    // A container may hide the folder though the device can be used.
+    return 'unknown NVIDIA device';
+  }
+  const models = devices.map((device) => {
+    const text = readFileSync(join(folder, device, 'information'), 'utf8');
+    return /^Model:\s*(.+)$/m.exec(text)?.[1]?.trim() ?? 'unknown NVIDIA device';
+  });
+  return [...new Set(models)].toSorted().join(', ') || 'unknown NVIDIA device';
+}
+
+/**
+ * The class, from what the compute thread found and `flags`, the settings of TensorFlow that change kernels; ours are named
+ * beside them. The library that decodes images belongs to it whatever a job trains on: workers have one queue, and one
+ * version of Lockstep has one library.
+ */
 export function numericsClassOf(
   facts: ComputeFacts,
   flags: Readonly<Record<string, string>>,
   threads: number,
+  imageLibrary: string,
   cpuinfo: string = readFileSync('/proc/cpuinfo', 'utf8'),
+  nvidia: () => string = nvidiaModels,
 ): NumericsClass {
   const processor = processorOf(cpuinfo);
   return {
@@ -52,11 +75,10 @@ export function numericsClassOf(
       .sort()
       .join(' '),
     deviceKind: facts.deviceKind,
-    deviceModel: processor.model,
+    deviceModel: facts.deviceKind === 'cpu' ? processor.model : nvidia(),
     // Host-side work of a GPU worker has no part in gradients.
     instructionSet: facts.deviceKind === 'cpu' ? processor.extensions.join(',') : '',
     threads,
-    // No dataset of this version has images that need decoding.
-    imageLibrary: '',
+    imageLibrary,
   };
 }

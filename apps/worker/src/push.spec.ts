@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { clientCredentials } from '#proto/channel.js';
 import { Outcome } from '#proto/generated/lockstep/v1/pool.js';
 import { Slices } from './pool-caller.js';
@@ -87,6 +87,36 @@ describe('GradientPush', () => {
     await push.sent;
     halfOpen.close();
     takesNothing.close();
+  });
+
+  it('waits for an answer as long as it hears that it is awaited, and gives up five minutes after the last word', async () => {
+    // The connections' own timers are real ones: they are made by a push before.
+    const first = begin().push;
+    first.finish(totals);
+    await coordinator.until(() => coordinator.pushes.length === 2);
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const { push } = begin();
+      push.finish(totals);
+      let over = false;
+      const refused = push.answer.catch((error: unknown) => {
+        over = true;
+        return error;
+      });
+      await push.sent;
+      for (let word = 0; word < 10; word += 1) {
+        await vi.advanceTimersByTimeAsync(290_000);
+        push.held();
+      }
+      await vi.advanceTimersByTimeAsync(290_000);
+      expect(over).toBe(false);
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(String(await refused)).toContain('no answer, and no word that it is awaited, for 300 s');
+      answer();
+      await first.answer;
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('counts as sent when it is refused before its end', async () => {

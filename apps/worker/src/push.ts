@@ -15,8 +15,11 @@ import type { SliceCaller, Slices } from './pool-caller.js';
 
 /** The whole call, which begins with the computing. */
 const pushDeadlineMs = 3_600_000;
-/** A push waits while the reducer has no room for it, and its end for an answer; longer than this, something is wrong. */
-const stallMs = 300_000;
+/**
+ * A computed gradient waits while the slices have no room for it, and for its answer while another worker has to prove it.
+ * Longer than this without a block that leaves or a word of the coordinator that it has it, something is wrong.
+ */
+const silenceMs = 300_000;
 
 /** What every slice's header says alike. */
 export type Contribution = Omit<PushHeader, 'blocks' | 'wireType'>;
@@ -45,6 +48,7 @@ export class GradientPush {
   readonly #over = new AbortController();
   #firstFinal: number;
   #totals: PushTotals | undefined;
+  #silence: NodeJS.Timeout | undefined;
   #slicesUnsent: number;
   #allSent!: () => void;
   #waiters: (() => void)[] = [];
@@ -72,9 +76,18 @@ export class GradientPush {
     this.#firstFinal = 0;
     this.#totals = totals;
     this.#wake();
-    const timer = setTimeout(() => this.abandon(new Error(`no answer for ${stallMs} ms`)), stallMs);
-    const stop = (): void => clearTimeout(timer);
+    const silent = `no answer, and no word that it is awaited, for ${silenceMs / 1000} s`;
+    this.#silence = setTimeout(() => this.abandon(new Error(silent)), silenceMs);
+    const stop = (): void => {
+      clearTimeout(this.#silence);
+      this.#silence = undefined;
+    };
     this.answer.then(stop, stop);
+  }
+
+  /** The coordinator says that it has this contribution and has not decided yet: waiting is right. */
+  held(): void {
+    this.#silence?.refresh();
   }
 
   /** Ends the streams; nothing is delivered. */
@@ -119,7 +132,7 @@ export class GradientPush {
     const site = { call: 'Reducer.PushGradient', peer: caller.address, task: options.task };
     return pushStream(
       site,
-      { deadlineMs: pushDeadlineMs, stallMs, signal },
+      { deadlineMs: pushDeadlineMs, signal },
       (grpcOptions, done) => caller.client.pushGradient(caller.metadata, grpcOptions, done),
       this.#messages(header, ranges, signal),
     );
@@ -135,6 +148,7 @@ export class GradientPush {
     for (const range of parameters.reverse()) {
       await this.#until(() => this.#firstFinal <= range.first, signal);
       yield { message: { $case: 'block', value: blockMessage(this.#gradient, range) } };
+      this.held();
     }
     const totals = await this.#until(() => this.#totals, signal);
     for (const range of ranges) {

@@ -2,11 +2,15 @@
 // Refuses to know how tasks are worked on; whoever opened it hears what the coordinator wants.
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import {
+  type ImageCounts,
   ReleaseReason as WireReason,
   type SessionRequest,
   type SessionResponse,
+  type SpansRequest,
   type TaskKey as WireTaskKey,
 } from '#proto/generated/lockstep/v1/pool.js';
+import { hostClockMs, OffsetEstimate } from '#proto/host-clock.js';
+import type { StepSpans } from '#proto/span-ring.js';
 import { entryId, fromWireKey, type TaskEntry, type TaskKey, toWireKey } from '#proto/task-entry.js';
 import { wireErrorOf } from '#proto/wire-error.js';
 import type { PoolCaller } from './pool-caller.js';
@@ -22,6 +26,7 @@ export interface Vitals {
   readonly computing: TaskKey | undefined;
   readonly residentBytes: number;
   readonly tensors: number;
+  readonly images: ImageCounts;
 }
 
 export interface SessionHandlers {
@@ -30,8 +35,12 @@ export interface SessionHandlers {
   /** `id` is that of the queue entry (task-entry.ts). */
   onCancel(id: string): void;
   onYield(id: string): void;
+  /** The coordinator has this task's gradient, and has not decided on it yet. */
+  onPushHeld(id: string): void;
   onDrain(): void;
   onEndJob(jobId: string): void;
+  /** What this worker did for the steps [from, to] of a job. */
+  spansOf(jobId: string, from: number, to: number): StepSpans;
 }
 
 const wireReasons: Readonly<Record<ReleaseReason, WireReason>> = {
@@ -49,6 +58,7 @@ export class Session {
   readonly #handlers: SessionHandlers;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #claims = new Map<string, (go: boolean) => void>();
+  readonly #clock = new OffsetEstimate();
   #end!: (cause: string) => void;
   #over = false;
   #unsent = 0;
@@ -107,10 +117,16 @@ export class Session {
         return this.#about(message.value, (id) => this.#handlers.onCancel(id));
       case 'yieldTask':
         return this.#about(message.value, (id) => this.#handlers.onYield(id));
+      case 'pushHeld':
+        return this.#about(message.value, (id) => this.#handlers.onPushHeld(id));
       case 'drain':
         return this.#handlers.onDrain();
       case 'endJob':
         return this.#handlers.onEndJob(message.value.jobId);
+      case 'heartbeatAnswer':
+        return this.#clock.note(message.value.sentMs, message.value.coordinatorMs, hostClockMs());
+      case 'spansRequest':
+        return this.#tellSpans(message.value);
       case undefined:
         // A newer coordinator may say things that this worker does not know.
         return;
@@ -122,9 +138,17 @@ export class Session {
     if (known !== undefined) act(entryId(known, attempt));
   }
 
+  #tellSpans({ request, jobId, fromStep, toStep }: SpansRequest): void {
+    const { spans, firstWholeStep } = this.#handlers.spansOf(jobId, fromStep, toStep);
+    const { offsetMs, errorMs = 0 } = this.#clock.best ?? {};
+    const value = { request, spans: [...spans], firstWholeStep, clockOffsetMs: offsetMs, clockErrorMs: errorMs };
+    this.#send({ $case: 'spans', value });
+  }
+
   #beat(): void {
     const { computing, ...vitals } = this.#handlers.vitals();
-    const value = { ...vitals, computing: computing === undefined ? undefined : toWireKey(computing) };
+    const key = computing === undefined ? undefined : toWireKey(computing);
+    const value = { ...vitals, computing: key, sentMs: hostClockMs() };
     this.#send({ $case: 'heartbeat', value });
   }
 

@@ -1,6 +1,7 @@
 // Makes the images of one task, all its shards in one piece of shared memory, and the hash of the sample ids consumed.
 // Refuses to know parameters, computing and the coordinator.
 import { createHash } from 'node:crypto';
+import { elementsOf, isSingleView, viewElements, type ViewGroup } from '#model/evaluation-views.js';
 import { sampleIds } from '#model/sampler.js';
 import { samplesOf, type TaskEntry } from '#proto/task-entry.js';
 import type { ComputeInput } from './compute-protocol.js';
@@ -18,10 +19,13 @@ export interface TaskInput {
 /** Rejects with the signal's reason, or with what the dataset says is wrong. */
 export async function prepareInput(
   task: TaskEntry,
-  { spec, dataset }: JobContext,
+  context: JobContext,
   buffers: SharedBuffers,
   signal: AbortSignal,
 ): Promise<TaskInput> {
+  const { spec, dataset } = context;
+  if (task.key.kind === 'evaluate' && !isSingleView(spec.evaluation))
+    return prepareViews(task, context, buffers, signal);
   const { shards, epoch } = task;
   const { seed } = spec.training;
   const samples = samplesOf(task);
@@ -34,18 +38,53 @@ export async function prepareInput(
     const train = task.key.kind === 'train';
     const ids = new Uint32Array(train ? samples : 0);
     let at = 0;
-    for (const shard of shards) {
-      const end = at + shard.samples;
-      const own = images.subarray(at * imageElements, end * imageElements);
-      if (train) {
-        const shardIds = sampleIds(seed, epoch, dataset.trainCount, shard.first, shard.samples);
-        ids.set(shardIds, at);
-        await dataset.prepareTrain(shardIds, seed, epoch, spec.dataset.augmentation, own, labels.subarray(at, end));
-      } else await dataset.prepareTest(shard.first, shard.samples, own, labels.subarray(at, end));
+    for (const { first, samples: count } of shards) {
+      const end = at + count;
+      if (train) ids.set(sampleIds(spec.training, epoch, dataset.trainCount, first, count), at);
+      else
+        await dataset.prepareTest(
+          first,
+          count,
+          images.subarray(at * imageElements, end * imageElements),
+          labels.subarray(at, end),
+        );
       at = end;
     }
+    // All shards at once: what decodes images does not run dry between them.
+    if (train) await dataset.prepareTrain(ids, seed, epoch, spec.dataset.augmentation, images, labels);
     const shardSamples = shards.map((shard) => shard.samples);
     return { input: { images, labels, shardSamples }, sampleIdsSha256: hashOf(ids), release: loan.release };
+  } catch (error) {
+    loan.release();
+    throw error;
+  }
+}
+
+/** Several views of each test image, as they lie without holes. */
+async function prepareViews(
+  task: TaskEntry,
+  { spec, dataset }: JobContext,
+  buffers: SharedBuffers,
+  signal: AbortSignal,
+): Promise<TaskInput> {
+  const samples = samplesOf(task);
+  const most = samples * viewElements(spec.evaluation, spec.model.imageSize);
+  const labelsAt = most * Float32Array.BYTES_PER_ELEMENT;
+  const loan = await buffers.acquire(labelsAt + samples * Int32Array.BYTES_PER_ELEMENT, signal);
+  try {
+    const images = new Float32Array(loan.buffer, 0, most);
+    const labels = new Int32Array(loan.buffer, labelsAt, samples);
+    const views: (readonly ViewGroup[])[] = [];
+    let at = 0;
+    for (const { first, samples: count } of task.shards) {
+      const own = labels.subarray(views.length, views.length + count);
+      const seen = await dataset.prepareTestViews(spec.evaluation, first, count, images.subarray(at), own);
+      views.push(...seen);
+      at += elementsOf(seen);
+    }
+    const shardSamples = task.shards.map((shard) => shard.samples);
+    const input = { images: images.subarray(0, at), labels, shardSamples, views };
+    return { input, sampleIdsSha256: hashOf(new Uint32Array(0)), release: loan.release };
   } catch (error) {
     loan.release();
     throw error;

@@ -4,7 +4,9 @@ import type { Logger } from 'pino';
 import { blockElements } from '#proto/blocks.js';
 import { unaryCall } from '#proto/calls.js';
 import { Outcome, type ReportEvaluationResponse } from '#proto/generated/lockstep/v1/pool.js';
-import { type TaskEntry, taskName, toWireKey } from '#proto/task-entry.js';
+import { entryId, type TaskEntry, taskName, toWireKey } from '#proto/task-entry.js';
+import { hostClockMs } from '#proto/host-clock.js';
+import type { SpanRing } from '#proto/span-ring.js';
 import { WireError } from '#proto/wire-error.js';
 import type { Compute } from './compute-client.js';
 import type { ComputeJob, ComputeTotals } from './compute-protocol.js';
@@ -15,6 +17,7 @@ import type { PoolCaller, Slices } from './pool-caller.js';
 import { Probes } from './probe.js';
 import { GradientPush } from './push.js';
 import { SharedBuffers } from './shared-buffers.js';
+import { StarvationClock } from './starvation.js';
 import { prepareInput, type TaskInput } from './task-input.js';
 import { delay, messageOf, type ReleaseReason, TaskFailure, unlessAborted, Withdrawn } from './withdrawal.js';
 
@@ -25,6 +28,7 @@ export interface StageServices {
   readonly jobs: JobContexts;
   readonly parameters: ParameterCache;
   readonly compute: Compute;
+  readonly spans: SpanRing;
   readonly log: Logger;
   readonly release: (task: TaskEntry, reason: ReleaseReason, detail: string) => void;
 }
@@ -47,13 +51,21 @@ export class TaskStages implements Stages<PreparedTask> {
   readonly #inputs = new SharedBuffers(inputsAtOnce);
   readonly #gradients = new SharedBuffers(gradientsAtOnce);
   readonly #probes: Probes;
+  readonly #starvation = new StarvationClock();
   /** Seconds that the last task of a kind and job took the compute thread. */
   readonly #lastSeconds = new Map<string, number>();
+  /** Those that have no answer yet, by queue entry. */
+  readonly #pushes = new Map<string, GradientPush>();
   #computing: { readonly kind: string; readonly startedMs: number } | undefined;
 
   constructor(services: StageServices) {
     this.#services = services;
     this.#probes = new Probes(services);
+  }
+
+  /** How long the compute thread waited for images, and for nothing else. */
+  get starvedSeconds(): number {
+    return this.#starvation.seconds;
   }
 
   /** How long the task that computes now will take from here, milliseconds; undefined when nothing tells. */
@@ -71,17 +83,41 @@ export class TaskStages implements Stages<PreparedTask> {
     // The pull goes on while images are made; whichever fails ends the other.
     const failed = new AbortController();
     const both = AbortSignal.any([signal, failed.signal]);
+    const watch = this.#starvation.preparation();
     const [images, parameters] = await Promise.allSettled(
-      [prepareInput(task, job, this.#inputs, both), this.#services.parameters.acquire(request, both)].map((part) => {
-        part.catch((error: unknown) => failed.abort(error));
+      [
+        this.#noting(task, 'images', 'images', this.#input(task, job, both)),
+        this.#noting(task, 'parameters', 'wait and pull', this.#services.parameters.acquire(request, both)),
+      ].map((part, index) => {
+        part.then(index === 0 ? watch.images : watch.parameters, (error: unknown) => failed.abort(error));
         return part;
       }) as [Promise<TaskInput>, Promise<ParameterLease>],
     );
     if (images.status === 'fulfilled' && parameters.status === 'fulfilled') {
+      watch.done();
       return { job, images: images.value, parameters: parameters.value };
     }
     for (const part of [images, parameters]) if (part.status === 'fulfilled') part.value.release();
     throw signal.aborted ? signal.reason : failed.signal.reason;
+  }
+
+  /** Does not wait for a read that nobody wants any more: it may hang. Its memory stays lent until it ends. */
+  async #input(task: TaskEntry, job: JobContext, signal: AbortSignal): Promise<TaskInput> {
+    const input = prepareInput(task, job, this.#inputs, signal);
+    try {
+      return await unlessAborted(input, signal);
+    } catch (error) {
+      void input.then(
+        (late) => late.release(),
+        () => undefined, // told already, or of no interest any more
+      );
+      throw error;
+    }
+  }
+
+  /** The coordinator has this task's gradient, and has not decided on it yet. */
+  pushHeld(id: string): void {
+    this.#pushes.get(id)?.held();
   }
 
   discard(prepared: PreparedTask): void {
@@ -97,16 +133,21 @@ export class TaskStages implements Stages<PreparedTask> {
   ): Promise<{ delivery: Promise<void> }> {
     const kind = `${task.key.kind} ${task.key.jobId}`;
     this.#computing = { kind, startedMs: performance.now() };
+    this.#starvation.computing();
     try {
       const run =
         task.key.kind === 'train'
           ? this.#train(task, prepared, signal, onUnwanted)
           : this.#evaluate(task, prepared, signal);
       const { totals, delivery } = await run;
-      if (totals !== undefined) this.#lastSeconds.set(kind, totals.computeSeconds);
+      if (totals !== undefined) {
+        this.#lastSeconds.set(kind, totals.computeSeconds);
+        for (const { part, startMs, endMs } of totals.passes) this.#note(task, 'compute', part, startMs, endMs);
+      }
       return { delivery };
     } finally {
       this.#computing = undefined;
+      this.#starvation.idle();
       this.discard(prepared);
     }
   }
@@ -144,7 +185,15 @@ export class TaskStages implements Stages<PreparedTask> {
     });
     // Not only with the answer: while others have yet to prove a contribution, this worker goes on.
     void push.sent.then(buffers.loan.release);
-    const delivery = this.#deliver(task, push);
+    const id = entryId(task.key, task.attempt);
+    this.#pushes.set(id, push);
+    const delivery = this.#deliver(task, push).finally(() => this.#pushes.delete(id));
+    let firstFinalMs: number | undefined;
+    void push.sent.then(() => {
+      if (firstFinalMs === undefined) return;
+      this.#note(task, 'send', 'send', firstFinalMs);
+      void this.#noting(task, 'send', 'answer', push.answer).catch(() => undefined);
+    });
     let computed = false;
     // Whether it was refused or broke off: computing on is of no use to anybody.
     const stopComputing = (): void => {
@@ -165,9 +214,13 @@ export class TaskStages implements Stages<PreparedTask> {
           notifyElements: blockElements,
         },
         AbortSignal.any([signal, unwanted.signal]),
-        (firstFinalElement) => push.advance(firstFinalElement),
+        (firstFinalElement) => {
+          firstFinalMs ??= hostClockMs();
+          push.advance(firstFinalElement);
+        },
       );
       computed = true;
+      firstFinalMs ??= hostClockMs();
       push.finish({ ...totals, sampleIdsSha256: images.sampleIdsSha256 });
       return { totals, delivery };
     } catch (error) {
@@ -191,7 +244,8 @@ export class TaskStages implements Stages<PreparedTask> {
     await this.#probes.pass(job, task.key.lineage, signal);
     const request = { job: computeJobOf(job), parameters: computeParametersOf(parameters), input: images.input };
     const totals = await this.#services.compute.evaluate(request, signal);
-    return { totals, delivery: this.#reportEvaluation(task, totals, signal) };
+    const delivery = this.#noting(task, 'send', 'report', this.#reportEvaluation(task, totals, signal));
+    return { totals, delivery };
   }
 
   async #reportEvaluation(task: TaskEntry, totals: ComputeTotals, signal: AbortSignal): Promise<void> {
@@ -212,6 +266,18 @@ export class TaskStages implements Stages<PreparedTask> {
       }
       await delay(100 * 2 ** attempt, signal);
     }
+  }
+
+  /** Records how long the work takes; what fails has not been done, and is left out. */
+  async #noting<T>(task: TaskEntry, row: string, name: string, work: Promise<T>): Promise<T> {
+    const startMs = hostClockMs();
+    const result = await work;
+    this.#note(task, row, name, startMs);
+    return result;
+  }
+
+  #note({ key }: TaskEntry, row: string, name: string, startMs: number, endMs = hostClockMs()): void {
+    this.#services.spans.record({ jobId: key.jobId, step: key.step, task: key.task, row, name, startMs, endMs });
   }
 
   #report(task: TaskEntry, outcome: Outcome, detail: string): void {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
 import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { imagesOnThisThread } from '#model/images/image-services.js';
 import { openDataset } from '#model/datasets/dataset.js';
 import { resolveJobSpec } from '#model/job-spec.js';
 import { Network } from '#model/network.js';
@@ -68,7 +69,7 @@ function shardsAt(first: number) {
 /** What the task must give, computed here without worker and wire. */
 async function expectedOf(task: TaskEntry) {
   const samples = samplesOf(task);
-  const ids = sampleIds(spec.training.seed, task.epoch, dataset.trainCount, task.shards[0]!.first, samples);
+  const ids = sampleIds(spec.training, task.epoch, dataset.trainCount, task.shards[0]!.first, samples);
   const pixels = 16 * 16 * 3;
   const images = new Float32Array(samples * pixels);
   const labels = new Int32Array(samples);
@@ -127,6 +128,7 @@ describe('PoolWorker', () => {
         pid: 1,
       },
       compute,
+      images: { ...imagesOnThisThread(), counts: { images: 0, seconds: 0, cacheHits: 0 } },
       log: silent,
       letGoMs,
     });
@@ -318,6 +320,27 @@ describe('PoolWorker', () => {
     await waiting;
     await coordinator.until(() => coordinator.releases.length === 1);
     expect(coordinator.releases[0]!.reason).toBe(ReleaseReason.YIELDED);
+  });
+
+  it('does not wait for a read that hangs once nobody wants the task', async () => {
+    let reads!: () => void;
+    const reading = new Promise<void>((resolve) => (reads = resolve));
+    vi.spyOn(Object.getPrototypeOf(dataset) as typeof dataset, 'prepareTrain').mockImplementationOnce(() => {
+      reads();
+      return new Promise(() => undefined);
+    });
+    await begin();
+    startWorker();
+    await joined();
+    coordinator.publish(jobId, 0, 0, state);
+    const hanging = tasks.deliver(trainTask(0, 0));
+    await reading;
+    coordinator.say({ $case: 'cancelTask', value: { key: toWireKey(trainTask(0, 0).key), attempt: 1 } });
+    await hanging;
+    await tasks.deliver(trainTask(0, 1));
+    await coordinator.until(() => coordinator.pushes.length === 1);
+    expect(coordinator.pushes[0]!.header.key?.task).toBe(1);
+    expect(coordinator.releases).toEqual([]);
   });
 
   it('stops computing what is refused meanwhile, and computes the same bits afterwards', async () => {

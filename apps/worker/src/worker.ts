@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { RegisterRequest } from '#proto/generated/lockstep/v1/pool.js';
+import { SpanRing } from '#proto/span-ring.js';
 import { Membership, type MembershipOptions, type OpenQueue } from './membership.js';
 import { type Access, openPool, type PoolCaller } from './pool-caller.js';
 import { register } from './register.js';
@@ -16,6 +17,7 @@ export interface WorkerOptions {
   /** What the worker says of itself. */
   readonly introduction: RegisterRequest;
   readonly compute: MembershipOptions['compute'];
+  readonly images: MembershipOptions['images'];
   readonly log: Logger;
   /** How long the compute thread may hold a task that nobody wants. @default 30,000 ms */
   readonly letGoMs?: number | undefined;
@@ -32,6 +34,7 @@ export class PoolWorker {
   readonly #options: WorkerOptions;
   readonly #pool: PoolCaller;
   readonly #stop = new AbortController();
+  readonly #spans = new SpanRing();
   #membership: Membership | undefined;
   #leaving: Promise<void> | undefined;
   #drained = false;
@@ -63,7 +66,7 @@ export class PoolWorker {
   }
 
   async #serveOnce(): Promise<void> {
-    const { introduction, access, openQueue, compute, log, letGoMs } = this.#options;
+    const { introduction, access, openQueue, compute, images, log, letGoMs } = this.#options;
     const { signal } = this.#stop;
     const registration = await register(this.#pool, introduction, log, signal).catch(unlessStopped(signal));
     if (registration === undefined) return;
@@ -80,6 +83,8 @@ export class PoolWorker {
       access,
       openQueue,
       compute,
+      spans: this.#spans,
+      images,
       log,
       letGoMs,
       onDrain,

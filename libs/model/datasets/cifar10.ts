@@ -4,10 +4,11 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { cropAndFlipOf, normalisationTable, UNCHANGED, writeImage } from '../augment.js';
+import { cropAndFlipOf, normalisationTable, TEN_CROPS, UNCHANGED, writeImage } from '../augment.js';
+import type { EvaluationViews, ViewGroup } from '../evaluation-views.js';
 import type { NormalisationSpec } from '../job-spec.js';
 import type { Augmentation, Dataset } from './dataset.js';
-import { checkRequest, DatasetError, highestOf } from './dataset-error.js';
+import { checkFixedSize, checkRequest, DatasetError, highestOf } from './dataset-error.js';
 
 export const CIFAR10_CLASSES = [
   'airplane',
@@ -56,6 +57,7 @@ interface DataFile {
 class Cifar10Dataset implements Dataset {
   readonly kind = 'cifar10';
   readonly classes = CIFAR10_CLASSES.length;
+  readonly classNames = CIFAR10_CLASSES;
   readonly imageShape = [CIFAR10_SIZE, CIFAR10_SIZE, 3] as const;
   readonly trainCount: number;
   readonly testCount: number;
@@ -111,6 +113,28 @@ class Cifar10Dataset implements Dataset {
       labels[index] = records[at]!;
       writeImage(records, at + 1, CIFAR10_SIZE, UNCHANGED, this.table, out, index * IMAGE_ELEMENTS);
     }
+  }
+
+  async prepareTestViews(
+    views: EvaluationViews,
+    first: number,
+    count: number,
+    out: Float32Array,
+    labels: Int32Array,
+  ): Promise<ViewGroup[][]> {
+    checkFixedSize(views);
+    const records = await this.testRecords();
+    const groups: ViewGroup[][] = [];
+    for (let index = 0; index < count; index++) {
+      const at = (first + index) * CIFAR10_RECORD_BYTES;
+      labels[index] = records[at]!;
+      for (const [view, crop] of TEN_CROPS.entries()) {
+        const target = (index * TEN_CROPS.length + view) * IMAGE_ELEMENTS;
+        writeImage(records, at + 1, CIFAR10_SIZE, crop, this.table, out, target);
+      }
+      groups.push([{ height: CIFAR10_SIZE, width: CIFAR10_SIZE, count: TEN_CROPS.length }]);
+    }
+    return groups;
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 // Owns: the error for a dataset that is not there or not what it should be, and the checks of arguments that all readers share.
 // Refuses to know: single formats.
+import type { EvaluationViews } from '../evaluation-views.js';
 
 /** A dataset that cannot be read; the message says which file is wrong and what to do. */
 export class DatasetError extends Error {
@@ -32,4 +33,9 @@ export function highestOf(ids: Uint32Array): number {
   let highest = -1;
   for (const id of ids) if (id > highest) highest = id;
   return highest;
+}
+
+/** Images that come in one size have ten crops of the padded image, and no other sizes. */
+export function checkFixedSize({ crops, scales }: EvaluationViews): void {
+  if (crops !== 10 || scales.length > 0) throw new RangeError('images of one size are seen whole or by ten crops');
 }

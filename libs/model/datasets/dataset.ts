@@ -1,7 +1,11 @@
 // Owns: what every dataset offers to whoever prepares images, and the choice of the reader by kind.
 // Refuses to know: how samples are ordered, cut into shards or computed on.
+import type { EvaluationViews, ViewGroup } from '../evaluation-views.js';
+import { imagesOnThisThread, type ImageServices } from '../images/image-services.js';
 import type { DatasetSpec } from '../job-spec.js';
 import { openCifar10 } from './cifar10.js';
+import type { DatasetAccess } from './dataset-access.js';
+import { DatasetError } from './dataset-error.js';
 import { openSynthetic } from './synthetic.js';
 
 /** Labelled images, numbered from 0 in the training and in the test part. */
@@ -10,6 +14,8 @@ export interface Dataset {
   readonly trainCount: number;
   readonly testCount: number;
   readonly classes: number;
+  /** Names by class number, where classes have names. */
+  readonly classNames?: readonly string[];
   /** Height, width and channels of what the prepare functions write per image. */
   readonly imageShape: readonly [height: number, width: number, channels: number];
   /** SHA-256 in hex of what the images are; equal hashes mean equal pixels and labels. Part of what determines a job's bits. */
@@ -32,7 +38,29 @@ export interface Dataset {
   ): Promise<void>;
   /** Writes the test images [first, first + count), normalised and not augmented. */
   prepareTest(first: number, count: number, out: Float32Array, labels: Int32Array): Promise<void>;
+  /**
+   * Writes several normalised views of the test images [first, first + count), those of one sample after those of the one
+   * before it.
+   *
+   * @param out has room for count times `viewElements(views, …)` numbers; views may leave some of it free
+   * @returns each sample's views, as they lie in `out`
+   * @throws RangeError for views that images of this kind do not have: other sizes of images that come in one size
+   */
+  prepareTestViews(
+    views: EvaluationViews,
+    first: number,
+    count: number,
+    out: Float32Array,
+    labels: Int32Array,
+  ): Promise<ViewGroup[][]>;
   close(): Promise<void>;
+}
+
+/** What a dataset of image files needs besides them. */
+export interface DatasetServices {
+  readonly access?: DatasetAccess;
+  /** @default on the thread that asks */
+  readonly images?: ImageServices;
 }
 
 export type Augmentation = DatasetSpec['augmentation'];
@@ -43,11 +71,25 @@ export type Augmentation = DatasetSpec['augmentation'];
  * @param location the folder that holds it (already resolved and checked by the caller); synthetic ignores it
  * @throws DatasetError if it is not there or damaged
  */
-export async function openDataset(spec: DatasetSpec, location: string): Promise<Dataset> {
+export async function openDataset(
+  spec: DatasetSpec,
+  location: string,
+  { access = {}, images = imagesOnThisThread() }: DatasetServices = {},
+): Promise<Dataset> {
   switch (spec.kind) {
     case 'cifar10':
       return openCifar10(location, spec.normalisation);
     case 'synthetic':
       return openSynthetic(spec);
+    case 'imagefolder': {
+      // Only those who have image files load what reads and decodes them.
+      const [{ openImageFolder }, { DecodedImages }] = await Promise.all([
+        import('./image-folder.js'),
+        import('./decoded-images.js'),
+      ]);
+      return new DecodedImages(spec, await openImageFolder(spec, location, access), images);
+    }
+    case 'webdataset':
+      throw new DatasetError(`images of kind ${spec.kind} cannot be decoded by this version`);
   }
 }

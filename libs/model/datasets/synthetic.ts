@@ -1,10 +1,12 @@
 // Owns: images made on the fly: a smooth pattern per class under noise, so that a network can learn them and speed can be measured.
 // Refuses to know: files. Every pixel is a pure function of (dataset seed, part, sample id).
 import { createHash } from 'node:crypto';
+import { CROP_PADDING, type CropAndFlip, TEN_CROPS } from '../augment.js';
+import type { EvaluationViews, ViewGroup } from '../evaluation-views.js';
 import type { DatasetSpec } from '../job-spec.js';
 import { randomStream } from '../random.js';
 import type { Dataset } from './dataset.js';
-import { checkRequest, highestOf } from './dataset-error.js';
+import { checkFixedSize, checkRequest, highestOf } from './dataset-error.js';
 
 type SyntheticSpec = Extract<DatasetSpec, { kind: 'synthetic' }>;
 
@@ -72,6 +74,26 @@ class SyntheticDataset implements Dataset {
     for (let index = 0; index < count; index++) labels[index] = this.write('test', first + index, out, index);
   }
 
+  async prepareTestViews(
+    views: EvaluationViews,
+    first: number,
+    count: number,
+    out: Float32Array,
+    labels: Int32Array,
+  ): Promise<ViewGroup[][]> {
+    checkFixedSize(views);
+    const whole = new Float32Array(this.imageElements);
+    const size = this.spec.imageSize;
+    for (let index = 0; index < count; index++) {
+      labels[index] = this.write('test', first + index, whole, 0);
+      for (const [view, crop] of TEN_CROPS.entries()) {
+        const at = (index * TEN_CROPS.length + view) * this.imageElements;
+        writeShifted(whole, size, crop, out.subarray(at, at + this.imageElements));
+      }
+    }
+    return Array.from({ length: count }, () => [{ height: size, width: size, count: TEN_CROPS.length }]);
+  }
+
   async close(): Promise<void> {}
 
   /** Writes one image and returns its class; classes take turns. */
@@ -115,5 +137,18 @@ class SyntheticDataset implements Dataset {
       this.patterns.set(label, pattern);
     }
     return pattern;
+  }
+}
+
+/** A crop of an image padded with zeros, mirrored or not. */
+function writeShifted(image: Float32Array, size: number, { top, left, flip }: CropAndFlip, out: Float32Array): void {
+  out.fill(0);
+  const [down, right] = [top - CROP_PADDING, left - CROP_PADDING];
+  for (let row = Math.max(0, -down); row < Math.min(size, size - down); row++) {
+    for (let column = Math.max(0, -right); column < Math.min(size, size - right); column++) {
+      const from = ((row + down) * size + column + right) * CHANNELS;
+      const to = (row * size + (flip ? size - 1 - column : column)) * CHANNELS;
+      out.set(image.subarray(from, from + CHANNELS), to);
+    }
   }
 }

@@ -17,7 +17,7 @@ import type { Tensor } from '../tensorflow/tensor.js';
 export type Activation = ModelSpec['activation'];
 
 /** torch's default slope of the leaky rectifier left of zero. */
-const LEAKY_SLOPE = 0.01;
+export const LEAKY_SLOPE = 0.01;
 
 interface ActivationKernels {
   forward(x: Tensor): Tensor;

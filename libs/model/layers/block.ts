@@ -17,11 +17,20 @@ export class Block {
   readonly #last: ConvolutionUnit;
   readonly #shortcut: Shortcut | undefined;
 
-  constructor(plan: BlockPlan, activation: Activation, source: ParameterSource) {
+  constructor(
+    private readonly plan: BlockPlan,
+    activation: Activation,
+    source: ParameterSource,
+  ) {
     this.#shortcut = shortcutOf(plan.shortcut, source);
     const units = plan.convolutions.map((convolution) => new ConvolutionUnit(convolution, activation, source));
     this.#last = units.pop() as ConvolutionUnit;
     this.#inner = units;
+  }
+
+  /** Its place in the net, such as `layer3.12`. */
+  get name(): string {
+    return this.plan.name;
   }
 
   /** Borrows x. In training the block owns its output until its backward; in evaluation the caller does. */

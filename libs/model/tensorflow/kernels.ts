@@ -259,6 +259,11 @@ export function broadcastTo(x: Tensor, shape: readonly number[]): Tensor {
 
 // --- arithmetic ---
 
+/** Another handle on the same memory. */
+export function identity(x: Tensor): Tensor {
+  return runSingle('Identity', ofType(x.dtype), [x]);
+}
+
 export function addV2(a: Tensor, b: Tensor): Tensor {
   return runSingle('AddV2', ofType(a.dtype), [a, b]);
 }

@@ -15,6 +15,11 @@ export interface Cell {
   readonly longestStepSeconds: number;
 }
 
+/**
+ * Laid over the spec where what becomes of one contribution is looked at: on a slow machine a copy of its task might be
+ * accepted before.
+ */
+export const noCopies = { faults: { speculation: false } };
 /** What machines that do other things at the same time may add to any bound, seconds. */
 export const allowance = 6;
 /** A task that a dead worker held is with another one within this, seconds. */
@@ -23,5 +28,7 @@ export const handOver = 2;
 export const lease = 11;
 /** Between a coordinator's start and its workers' return, seconds: their longest pause, and the longest of gRPC's. */
 export const comeBack = 10;
+/** Until people hear that tasks come back undone, seconds: three tasks, four pulls each, with pauses between. */
+export const undone = 10;
 /** What an entry that the queue lost costs, seconds: it is looked for after one, each second. */
 export const lostEntry = 3;

@@ -7,9 +7,9 @@ import type { StepRecord } from '../../../apps/coordinator/src/training/ledger-f
 import { hasEnded, type TestApi } from '../api.js';
 import { FaultProxy } from '../fault-proxy.js';
 import { PushWatch } from '../push-frames.js';
-import { RogueWorker } from '../rogue-worker.js';
+import { type RogueCompute, RogueWorker } from '../rogue-worker.js';
 import type { TestProcess } from '../test-process.js';
-import { distribution, type SystemOptions, TestSystem } from '../test-system.js';
+import { type SystemOptions, TestSystem } from '../test-system.js';
 
 export const slices = 2;
 
@@ -60,6 +60,8 @@ export class Ground {
     readonly proxies: Proxies,
     /** The job. */
     readonly id: string,
+    /** What a rogue computes with, where there is to be one. */
+    private readonly rogueCompute?: RogueCompute,
   ) {
     this.pushes = new PushWatch(proxies.slices);
     this.#from = new Map([system.coordinator, ...system.workers].map((process) => [process, process.lines.length]));
@@ -109,12 +111,12 @@ export class Ground {
   }
 
   /** A process said so since this job began; waits for it. */
-  async said(process: TestProcess, pattern: RegExp, withinMs = 15_000): Promise<string> {
+  async said(process: TestProcess, pattern: RegExp, withinMs = 60_000): Promise<string> {
     return await process.line(pattern, { from: this.#from.get(process) ?? 0, withinMs });
   }
 
   /** Resolves when something in the folder (which need not be there yet) is called so, was changed or went away. */
-  async touched(folder: string, matches: (name: string) => boolean, withinMs = 30_000): Promise<string> {
+  async touched(folder: string, matches: (name: string) => boolean, withinMs = 90_000): Promise<string> {
     const deadline = Date.now() + withinMs;
     while (!existsSync(folder)) {
       if (Date.now() > deadline) throw new Error(`${folder} was not made within ${withinMs} ms`);
@@ -143,10 +145,11 @@ export class Ground {
 
   /** A worker in this process that does as it is told; it leaves when the job is over. */
   async rogue({ wrongProbe = false } = {}): Promise<RogueWorker> {
+    if (this.rogueCompute === undefined) throw new Error('There is no compute thread for a rogue.');
     this.#rogue ??= await RogueWorker.join({
       coordinator: this.proxies.control.address,
       redisUrl: this.system.redisUrl,
-      distribution,
+      compute: this.rogueCompute,
       name: 'rogue',
       wrongProbe,
     });

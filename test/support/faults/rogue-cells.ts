@@ -1,7 +1,7 @@
 // A worker that computes true gradients and then sends something else: each refusal by its name, and none of it in the sum.
 import { expect } from 'vitest';
 import type { Misdeed } from '../misdeeds.js';
-import { allowance, type Cell, handOver } from './cell.js';
+import { allowance, type Cell, handOver, noCopies } from './cell.js';
 
 /** What the coordinator must answer to each. */
 const answers: readonly (readonly [misdeed: Misdeed, fault: string, outcome: RegExp])[] = [
@@ -20,6 +20,7 @@ const answers: readonly (readonly [misdeed: Misdeed, fault: string, outcome: Reg
 export const rogueCells: readonly Cell[] = [
   ...answers.map(([misdeed, fault, outcome]): Cell => ({
     fault,
+    faults: noCopies,
     harm: async (ground) => {
       const rogue = await ground.rogue();
       rogue.commit(misdeed);
@@ -69,7 +70,7 @@ export const rogueCells: readonly Cell[] = [
   },
   {
     fault: 'a worker begins to compute other bits, and every task is proved',
-    faults: { faults: { proofShare: 1 } },
+    faults: { faults: { proofShare: 1, speculation: false } },
     harm: async (ground) => {
       const rogue = await ground.rogue();
       rogue.commit('other bits');

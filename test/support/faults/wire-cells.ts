@@ -1,15 +1,16 @@
 // Connections that break, stall, crawl and turn bits, between workers and the coordinator.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
-import type { FaultProxy } from '../fault-proxy.js';
+import type { FaultProxy, PassingFrame } from '../fault-proxy.js';
 import { frameTypes } from '../http2-frames.js';
-import { allowance, type Cell, comeBack, handOver } from './cell.js';
+import { allowance, type Cell, comeBack, handOver, noCopies, undone } from './cell.js';
 import type { Ground } from './ground.js';
 import { refusedOf } from './worker-cells.js';
 
 export const wireCells: readonly Cell[] = [
   {
     fault: 'a gradient is cut off in the middle of a chunk',
+    faults: noCopies,
     harm: async (ground) => {
       await ground.untilStep(2);
       const push = await ground.pushes.hold('upload');
@@ -17,20 +18,21 @@ export const wireCells: readonly Cell[] = [
       push.cut();
       // The broken connection tells it, or the other slice's refusal, which may be there before.
       await ground.said(worker, /(PushGradient with .* for train task .*task given back|"outcome":"INCOMPLETE")/);
-      await refusedOf(ground, push.header.workerId, /incomplete/);
+      await refusedOf(ground, worker.name, /incomplete/);
     },
     longestStepSeconds: handOver + allowance,
   },
   {
     fault: 'a bit of a gradient flips on the way',
+    faults: noCopies,
     harm: async (ground) => {
       await ground.untilStep(2);
       const push = await ground.pushes.hold('upload');
+      const victim = await ground.worker(push.header.workerId);
       push.flip();
-      await refusedOf(ground, push.header.workerId, /checksum_mismatch/);
+      await refusedOf(ground, victim.name, /checksum_mismatch/);
       const { step, task } = push.header.key!;
       await ground.untilStep(step + 1);
-      const victim = await ground.worker(push.header.workerId);
       const refused = (await ground.steps()).find((record) => record.step === step)?.refused;
       expect(refused).toContainEqual(
         expect.objectContaining({ task, worker: victim.name, reason: 'checksum_mismatch' }),
@@ -43,9 +45,7 @@ export const wireCells: readonly Cell[] = [
     harm: async (ground) => {
       await ground.untilStep(2);
       const inFront = ground.proxies.slices[0]!;
-      const pull = await inFront.hold(
-        ({ from, type, payload }) => from === 'server' && type === frameTypes.data && payload.length > 8_000,
-      );
+      const pull = await inFront.hold(carriesParameters);
       pull.flip();
       const { workers } = ground.system;
       await Promise.any(
@@ -53,6 +53,25 @@ export const wireCells: readonly Cell[] = [
       );
     },
     longestStepSeconds: handOver + allowance,
+  },
+  {
+    fault: 'the parameters arrive broken again and again',
+    harm: async (ground) => {
+      await ground.untilStep(2);
+      const stop = ground.proxies.slices[0]!.watch((frame) => {
+        if (carriesParameters(frame)) frame.payload[frame.payload.length >> 1]! ^= 0x10;
+      });
+      try {
+        const { state } = await ground.api.untilJob(ground.id, ({ reason }) =>
+          /^No task has been done .* could not get the parameters of train task/.test(reason ?? ''),
+        );
+        expect(state).toBe('running');
+      } finally {
+        stop();
+      }
+      await ground.api.untilJob(ground.id, ({ reason }) => reason === null);
+    },
+    longestStepSeconds: undone + allowance,
   },
   {
     fault: 'all connections to the slices break at once',
@@ -127,6 +146,10 @@ export const wireCells: readonly Cell[] = [
     longestStepSeconds: handOver + 2 * allowance,
   },
 ];
+
+function carriesParameters({ from, type, payload }: PassingFrame): boolean {
+  return from === 'server' && type === frameTypes.data && payload.length > 8_000;
+}
 
 function connectionsOf({ proxies }: Ground): FaultProxy[] {
   return [proxies.control, ...proxies.slices];

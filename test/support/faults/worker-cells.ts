@@ -51,7 +51,7 @@ export const workerCells: readonly Cell[] = [
       await ground.untilStep(push.header.key!.step + 3);
       victim.kill('SIGCONT');
       push.pass();
-      await refusedOf(ground, push.header.workerId, /stale|duplicate/);
+      await refusedOf(ground, victim.name, /stale|duplicate/);
     },
     longestStepSeconds: handOver + allowance,
   },
@@ -130,9 +130,18 @@ async function killAt(ground: Ground, phase: PushPhase): Promise<{ victim: TestP
   return { victim, step: push.header.key!.step };
 }
 
-/** Waits until the pool's list shows that the worker was refused for such a reason. */
-export async function refusedOf(ground: Ground, workerId: string, reason: RegExp): Promise<void> {
-  await ground.api.untilWorkers((pool) =>
-    pool.some(({ id, refused }) => id === workerId && Object.keys(refused).some((name) => reason.test(name))),
-  );
+/**
+ * Waits until the ledger says that the worker was refused for such a reason: also where it has joined anew since, and the
+ * pool's list counts from the beginning.
+ */
+export async function refusedOf(ground: Ground, name: string, reason: RegExp): Promise<void> {
+  let seen = 0;
+  for (;;) {
+    const job = await ground.api.untilJob(ground.id, ({ step, state }) => step > seen || state === 'completed');
+    const refused = (await ground.steps()).flatMap((record) => record.refused);
+    if (refused.some((one) => one.worker === name && reason.test(one.reason))) return;
+    if (job.state === 'completed')
+      throw new Error(`${name} was never refused for ${reason.source}: ${JSON.stringify(refused)}`);
+    seen = job.step;
+  }
 }

@@ -1,6 +1,6 @@
 // The coordinator's REST interface as the commands call it, and how its refusals read.
 // Refuses to know what is done with the answers; streams of events are `events.ts`'s.
-import type { AuditReport, JobAction, JobState, JobView, WorkerView } from '../jobs/ports.js';
+import type { AuditReport, JobAction, JobState, JobsPort, JobView, WorkerView } from '../jobs/ports.js';
 import type { ClientSettings } from './client-settings.js';
 import { CommandFailed, exitCodes } from './exit.js';
 
@@ -75,6 +75,11 @@ export class Api {
 
   async audit(id: string): Promise<AuditReport> {
     return this.call('GET', `/jobs/${encodeURIComponent(id)}/audit`);
+  }
+
+  /** What coordinator and workers did for the steps [from, to]. */
+  async timeline(id: string, from: number, to: number): ReturnType<JobsPort['timeline']> {
+    return this.call('GET', `/jobs/${encodeURIComponent(id)}/timeline?from=${from}&to=${to}`);
   }
 
   async workers(): Promise<readonly WorkerView[]> {

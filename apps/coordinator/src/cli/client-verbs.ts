@@ -7,6 +7,7 @@ import { collect, example, wholeNumber } from './arguments.js';
 import type { Api } from './api.js';
 import type { ListOptions } from './commands/jobs.js';
 import type { SubmitOptions } from './commands/submit.js';
+import type { TimelineOptions } from './commands/timeline.js';
 
 /** What every verb here takes. */
 export interface ClientOptions {
@@ -116,6 +117,23 @@ export function registerClientVerbs(program: Command, environment: NodeJS.Proces
     .action(async (id: string, options: ClientOptions) => {
       const { audit } = await import('./commands/audit.js');
       finish(await audit(await api(options), id, options));
+    });
+
+  verb('timeline <id>', 'write a trace of some steps: what coordinator and workers did when', 'print a summary as JSON')
+    .requiredOption('--steps <A-B>', 'first and last step, from 0, as in the ledger')
+    .option('--out <file>', 'where to (default: timeline-ID-A-B.json)')
+    .addHelpText(
+      'after',
+      example('lockstep timeline ID --steps 10-14', 'lockstep timeline ID --steps 10 --out step.json'),
+    )
+    .addHelpText(
+      'after',
+      '\nOpen the file at ui.perfetto.dev or chrome://tracing. Each process keeps its newest spans in memory (some hundreds of\n' +
+        'tasks), so ask while the job runs or soon after; what is missing is said.',
+    )
+    .action(async (id: string, options: TimelineOptions) => {
+      const { timeline } = await import('./commands/timeline.js');
+      finish(await timeline(await api(options), id, options));
     });
 }
 

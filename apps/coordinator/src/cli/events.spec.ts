@@ -1,34 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { ApiError } from './api.js';
-import { EventStreamParser, type EventSource, type ServerEvent, serverEvents } from './events.js';
+import { type EventSource, serverEvents } from './events.js';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-
-describe('EventStreamParser', () => {
-  const stream =
-    ': hello\r\n\r\nid: 1\nevent: job\ndata: {"name":\ndata: "é"}\n\ndata: plain\r\rid: 2\nevent: none\n\n';
-  const expected: ServerEvent[] = [
-    { type: 'job', data: '{"name":\n"é"}' },
-    { type: 'message', data: 'plain' },
-  ];
-
-  it('gives the same events wherever the bytes are cut', () => {
-    const all = bytes(stream);
-    for (let cut = 0; cut <= all.length; cut += 1) {
-      const parser = new EventStreamParser();
-      expect([...parser.push(all.slice(0, cut)), ...parser.push(all.slice(cut))], `cut at ${cut}`).toEqual(expected);
-      expect(parser.lastEventId).toBe('2');
-    }
-  });
-
-  it('drops what a broken connection left unfinished, but not the id', () => {
-    const parser = new EventStreamParser();
-    parser.push(bytes('id: 5\ndata: half'));
-    parser.restart();
-    expect(parser.push(bytes('data: whole\n\n'))).toEqual([{ type: 'message', data: 'whole' }]);
-    expect(parser.lastEventId).toBe('5');
-  });
-});
 
 describe('serverEvents', () => {
   /** Each entry is one connection: text that it brings before it ends, or an error. */
@@ -67,6 +41,19 @@ describe('serverEvents', () => {
     expect(seen).toEqual(['+', 'a', '+', 'b']);
     expect(asked).toEqual([undefined, '1', '1', '1', '2']);
     expect(lost).toBe(1);
+  });
+
+  it('asks again for an event that a broken connection left unfinished', async () => {
+    const asked: (string | undefined)[] = [];
+    const connections = ['id: 4\ndata: whole\n\nid: 5\ndata: ha', 'id: 5\ndata: half\n\n'];
+    const options = { signal: new AbortController().signal, firstDelayMs: 1 };
+    const seen: string[] = [];
+    for await (const { type, data } of serverEvents(source(connections, asked), options)) {
+      if (type !== 'connected') seen.push(data);
+      if (seen.length === 2) break;
+    }
+    expect(seen).toEqual(['whole', 'half']);
+    expect(asked).toEqual([undefined, '4']);
   });
 
   it('gives up after too long without a connection', async () => {

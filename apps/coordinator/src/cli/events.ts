@@ -1,5 +1,6 @@
-// Server-sent events read from the coordinator: parsing, and connecting again from where the stream broke.
-// Refuses to know what events mean.
+// Server-sent events read from the coordinator, connecting again from where the stream broke.
+// Refuses to know how they are cut out of the text (the dashboard's parser) and what they mean.
+import { SseParser } from '../../dashboard/state/sse-parser.js';
 import { ApiError } from './api.js';
 
 export interface ServerEvent {
@@ -38,7 +39,7 @@ export async function* serverEvents(
   const idleTimeoutMs = options.idleTimeoutMs ?? 30_000;
   const giveUpAfterMs = options.giveUpAfterMs ?? 120_000;
   const firstDelayMs = options.firstDelayMs ?? 250;
-  const parser = new EventStreamParser();
+  let lastEventId: string | undefined;
   let failures = 0;
   let lastContact: number | undefined;
   let lost = false;
@@ -46,8 +47,10 @@ export async function* serverEvents(
     const idle = new AbortController();
     const idleTimer = setTimeout(() => idle.abort(), idleTimeoutMs);
     try {
-      const chunks = await source.open(parser.lastEventId, AbortSignal.any([options.signal, idle.signal]));
-      parser.restart();
+      const chunks = await source.open(lastEventId, AbortSignal.any([options.signal, idle.signal]));
+      // What the connection before left unfinished is dropped.
+      const parser = new SseParser(lastEventId);
+      const decoder = new TextDecoder();
       failures = 0;
       lost = false;
       lastContact = performance.now();
@@ -55,7 +58,10 @@ export async function* serverEvents(
       for await (const chunk of chunks) {
         idleTimer.refresh();
         lastContact = performance.now();
-        yield* parser.push(chunk);
+        for (const event of parser.push(decoder.decode(chunk, { stream: true }))) {
+          lastEventId = event.lastEventId === '' ? undefined : event.lastEventId;
+          yield { type: event.type, data: event.data };
+        }
       }
     } catch (error) {
       if (options.signal.aborted) {
@@ -93,56 +99,3 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', done, { once: true });
   });
 }
-
-/** The `text/event-stream` format of the HTML standard (section 9.2.6). Bytes may be cut anywhere. */
-export class EventStreamParser {
-  /** The newest id seen, over all connections. */
-  lastEventId: string | undefined;
-  private decoder = new TextDecoder();
-  private rest = '';
-  private type = '';
-  private data: string[] = [];
-
-  /** A new connection: what the last one left unfinished is dropped. */
-  restart(): void {
-    this.decoder = new TextDecoder();
-    this.rest = '';
-    this.type = '';
-    this.data = [];
-  }
-
-  push(chunk: Uint8Array): ServerEvent[] {
-    this.rest += this.decoder.decode(chunk, { stream: true });
-    const events: ServerEvent[] = [];
-    // A carriage return at the very end may be half of a line's end: it waits for the next chunk.
-    for (let match = LINE_END.exec(this.rest); match !== null; match = LINE_END.exec(this.rest)) {
-      const line = this.rest.slice(0, match.index);
-      this.rest = this.rest.slice(match.index + match[0].length);
-      this.takeLine(line, events);
-    }
-    return events;
-  }
-
-  private takeLine(line: string, events: ServerEvent[]): void {
-    if (line === '') {
-      if (this.data.length > 0) {
-        events.push({ type: this.type === '' ? 'message' : this.type, data: this.data.join('\n') });
-      }
-      this.type = '';
-      this.data = [];
-      return;
-    }
-    const colon = line.indexOf(':');
-    const field = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
-    if (field === 'data') {
-      this.data.push(value);
-    } else if (field === 'event') {
-      this.type = value;
-    } else if (field === 'id' && !value.includes('\0')) {
-      this.lastEventId = value;
-    }
-  }
-}
-
-const LINE_END = /\r\n|\n|\r(?!$)/;

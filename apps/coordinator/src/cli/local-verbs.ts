@@ -1,8 +1,9 @@
 // The verbs that do something on this machine: their arguments, options and help.
 // Refuses to know how they are carried out (commands/*), which is loaded only when one is called.
-import { Argument, type Command } from 'commander';
-import { example, port, wholeNumber } from './arguments.js';
+import { Argument, type Command, Option } from 'commander';
+import { collect, example, port, wholeNumber } from './arguments.js';
 import type { DemoOptions } from './commands/demo.js';
+import type { TuneOptions } from './commands/tune.js';
 import type { UpOptions } from './commands/up.js';
 
 type Finish = (exitCode: number) => void;
@@ -73,22 +74,53 @@ export function registerLocalVerbs(program: Command, environment: NodeJS.Process
       finish(await demo(options, environment));
     });
 
+  program
+    .command('tune [file]')
+    .description('find the quickest shards, threads and workers for a job on this machine, by short measured runs')
+    .option('--preset <name>', 'a preset instead of a spec FILE (JSON or YAML)')
+    .addOption(
+      new Option('--set <path=value>', 'a field of the spec, JSON or plain text; may be repeated')
+        .argParser(collect)
+        .default([], 'none'),
+    )
+    .option('--minutes <count>', 'begin no further run after so long', wholeNumber(1, 600), 5)
+    .option('--run-seconds <count>', 'measure each setting for so long, at least one task', wholeNumber(1, 600), 3)
+    .option('--json', 'print JSON')
+    .addHelpText('after', example('lockstep tune --preset resnet20-cifar10', 'lockstep tune job.yaml --minutes 10'))
+    .addHelpText(
+      'after',
+      '\nThe machine should have nothing else to do. shardSize and shardsPerTask are part of what determines the bits.',
+    )
+    .action(async (file: string | undefined, options: TuneOptions) => {
+      const { tune } = await import('./commands/tune.js');
+      finish(await tune(file, options, environment));
+    });
+
   const dataset = program.command('dataset').description('datasets on this machine');
   dataset
     .command('prepare')
-    .description('fetch a dataset into the cache and print where it lies')
-    .addArgument(new Argument('<name>', 'the dataset').choices(['cifar10']))
-    .option('--to <folder>', 'copy it there')
+    .description('fetch or make a dataset and print where it lies')
+    .addArgument(new Argument('<name>', 'the dataset').choices(['cifar10', 'imagenet-sample']))
+    .option(
+      '--to <folder>',
+      'put it there (else cifar10 into the cache, imagenet-sample among the datasets of the data folder)',
+    )
     .option('--offline', 'fetch nothing; say what is missing')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      example('lockstep dataset prepare cifar10', 'lockstep dataset prepare cifar10 --to data/datasets/cifar10'),
+      example(
+        'lockstep dataset prepare cifar10',
+        'lockstep dataset prepare cifar10 --to data/datasets/cifar10',
+        'lockstep dataset prepare imagenet-sample',
+      ),
     )
-    .action(async (_name: string, options: { to?: string; offline?: boolean; json?: boolean }) => {
-      const { prepareDatasetCommand } = await import('./commands/dataset.js');
-      finish(await prepareDatasetCommand(options, environment));
-    });
+    .action(
+      async (name: 'cifar10' | 'imagenet-sample', options: { to?: string; offline?: boolean; json?: boolean }) => {
+        const { prepareDatasetCommand } = await import('./commands/dataset.js');
+        finish(await prepareDatasetCommand(name, options, environment));
+      },
+    );
 }
 
 async function foreground(which: 'coordinator' | 'worker', environment: NodeJS.ProcessEnv): Promise<number> {

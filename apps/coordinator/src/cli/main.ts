@@ -1,18 +1,19 @@
 #!/usr/bin/env node
 // `lockstep`: from arguments to an exit code.
 // Refuses to know what the verbs do: each is loaded when it is called, so that `--help` answers at once.
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { registerClientVerbs } from './client-verbs.js';
 import { CommandFailed, exitCodes, sentenceOf } from './exit.js';
 import { registerLocalVerbs } from './local-verbs.js';
+import { registerModelVerbs } from './model-verbs.js';
+import { packageVersion } from './version.js';
 
 /** Runs one command line (without node and script). Never throws. */
 async function run(args: readonly string[], environment: NodeJS.ProcessEnv): Promise<number> {
   let exitCode: number = exitCodes.good;
   const program = new Command('lockstep')
     .description('Synchronous training over a pool of workers, whose result does not depend on who computed it.')
-    .version(version(), '-V, --version', 'print the version')
+    .version(packageVersion(), '-V, --version', 'print the version')
     .helpCommand('help [verb]', 'help on a verb')
     .showHelpAfterError('(add --help for help)')
     .addHelpText('after', GENERAL_HELP)
@@ -22,6 +23,7 @@ async function run(args: readonly string[], environment: NodeJS.ProcessEnv): Pro
   };
   registerLocalVerbs(program, environment, finish);
   registerClientVerbs(program, environment, finish);
+  registerModelVerbs(program, environment, finish);
   try {
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
@@ -44,19 +46,6 @@ function exitCodeOf(error: unknown): number {
     return error.exitCode;
   }
   return error instanceof Error && error.name === 'ConfigError' ? exitCodes.usage : exitCodes.failed;
-}
-
-/** From the package that this file belongs to, source or compiled. */
-function version(): string {
-  for (let folder = new URL('./', import.meta.url); folder.pathname !== '/'; folder = new URL('../', folder)) {
-    try {
-      const manifest = JSON.parse(readFileSync(new URL('package.json', folder), 'utf8')) as Record<string, unknown>;
-      return String(manifest['version']);
-    } catch {
-      // No package here: it is a folder further up.
-    }
-  }
-  return 'unknown';
 }
 
 const GENERAL_HELP = `

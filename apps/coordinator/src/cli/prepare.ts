@@ -2,6 +2,7 @@
 // Refuses to know what is fetched and built.
 import type { CoordinatorConfig } from '../config.js';
 import { prepareCifar10 } from '../setup/cifar10.js';
+import { prepareImagenetSample } from '../setup/imagenet-sample.js';
 import type { Flavour } from '../setup/pinned-packages.js';
 import { type Reporter, streamReporter } from '../setup/progress.js';
 import { setup, type SetupResult } from '../setup/setup.js';
@@ -12,15 +13,15 @@ export interface PrepareOptions {
   readonly config: Pick<CoordinatorConfig, 'cacheDir' | 'tensorflowDir' | 'redisUrl'>;
   readonly environment: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
-  /** @default cpu */
-  readonly flavour?: Flavour;
+  /** @default the one that was asked for last, else cpu */
+  readonly flavour?: Flavour | undefined;
   /** Fetch nothing. @default false */
   readonly offline?: boolean;
 }
 
 /** Native library, addon, Valkey. Throws `SetupError` and, at Ctrl-C, `Interrupted`: what runs ends with this process. */
 export async function prepareMachine(options: PrepareOptions): Promise<SetupResult> {
-  const { config, environment, flavour = 'cpu', offline = false } = options;
+  const { config, environment, flavour, offline = false } = options;
   return reported(options.signal, (report) =>
     setup({
       cacheDir: config.cacheDir,
@@ -39,6 +40,14 @@ export async function prepareDataset(options: Omit<PrepareOptions, 'flavour'>): 
   const { config, environment, offline = false } = options;
   return reported(options.signal, (report) =>
     prepareCifar10({ cacheDir: config.cacheDir, offline, environment, report }),
+  );
+}
+
+/** Makes the folder of photographs. Throws like `prepareMachine`. */
+export async function prepareSample(folder: string, options: Omit<PrepareOptions, 'flavour'>): Promise<string> {
+  const { config, environment, offline = false } = options;
+  return reported(options.signal, (report) =>
+    prepareImagenetSample({ folder, cacheDir: config.cacheDir, offline, environment, report }),
   );
 }
 

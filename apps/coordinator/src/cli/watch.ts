@@ -59,6 +59,7 @@ export async function watchJob(
 ): Promise<JobView | undefined> {
   let evaluatedAt: number | undefined;
   let first = true;
+  let explained: JobView['state'] | undefined;
   const lost = (): void => line.note('The coordinator does not answer; waiting for it to come back.');
   for await (const job of jobViews(api, id, signal, lost)) {
     if (first) {
@@ -67,6 +68,11 @@ export async function watchJob(
       first = false;
     }
     line.update(() => progressLine(job, line.width));
+    // The bar has no room for a whole reason: it stands above, once for each time that the job does not go on.
+    if (line.isTerminal && job.reason !== null && explained !== job.state) {
+      line.note(`${job.state}: ${job.reason}`);
+    }
+    explained = job.reason === null ? undefined : job.state;
     const evaluation = evaluationText(job);
     if (evaluation !== undefined && job.test?.step !== evaluatedAt) {
       evaluatedAt = job.test?.step;

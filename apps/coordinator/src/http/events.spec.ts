@@ -1,7 +1,6 @@
 import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { EventStreamParser } from '../cli/events.js';
-import type { ServerEvent } from '../cli/events.js';
+import { type ServerSentEvent, SseParser } from '../../dashboard/state/sse-parser.js';
 import { jobView, startTestApplication, workerView } from './testing.js';
 import type { TestApplication } from './testing.js';
 
@@ -21,11 +20,10 @@ afterEach(async () => {
 interface Client {
   readonly response: Response;
   /** The next event; waits for it. */
-  next(): Promise<ServerEvent & { value: Record<string, unknown> }>;
+  next(): Promise<ServerSentEvent & { value: Record<string, unknown> }>;
   /** The next chunk of text as it came. */
   text(): Promise<string>;
   close(): void;
-  readonly parser: EventStreamParser;
 }
 
 async function open(path: string, lastEventId?: string): Promise<Client> {
@@ -34,18 +32,18 @@ async function open(path: string, lastEventId?: string): Promise<Client> {
   const headers = lastEventId === undefined ? {} : { 'last-event-id': lastEventId };
   const response = await app.request(path, { signal: controller.signal, headers });
   const reader = response.body!.getReader();
-  const parser = new EventStreamParser();
-  const ready: ServerEvent[] = [];
+  const parser = new SseParser();
+  const decoder = new TextDecoder();
+  const ready: ServerSentEvent[] = [];
   return {
     response,
-    parser,
     close: () => controller.abort(),
     text: async () => new TextDecoder().decode((await reader.read()).value),
     next: async () => {
       while (ready.length === 0) {
         const { value, done } = await reader.read();
         if (done) throw new Error('the stream has ended');
-        ready.push(...parser.push(value));
+        ready.push(...parser.push(decoder.decode(value, { stream: true })));
       }
       const event = ready.shift()!;
       return { ...event, value: JSON.parse(event.data) as Record<string, unknown> };
@@ -79,11 +77,11 @@ test('goes on after Last-Event-ID without a snapshot and without a gap', async (
   const first = await open('/api/v1/jobs/j/events');
   await first.next();
   app.events.publish('job', 'j', jobView('j', { step: 4 }));
-  await first.next();
+  const { lastEventId } = await first.next();
   first.close();
   app.events.publish('job', 'j', jobView('j', { step: 5 }));
   app.events.publish('job', 'j', jobView('j', { step: 6 }));
-  const second = await open('/api/v1/jobs/j/events', first.parser.lastEventId);
+  const second = await open('/api/v1/jobs/j/events', lastEventId);
   expect((await second.next()).value).toMatchObject({ step: 5 });
   expect((await second.next()).value).toMatchObject({ step: 6 });
 });

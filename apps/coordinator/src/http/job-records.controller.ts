@@ -5,12 +5,13 @@ import { ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { JOBS_PORT } from '../jobs/ports.js';
 import type { AuditReport, CheckpointView, JobsPort, SeriesPoints } from '../jobs/ports.js';
+import type { ChromeTrace } from '../telemetry/chrome-trace.js';
 import { sendFile } from './file-response.js';
 import { sendLines } from './line-response.js';
 import { Operation } from './operation.js';
 import { HttpProblem } from './problems.js';
-import { ledgerQuery, metricsQuery, stepNumber } from './requests.js';
-import type { LedgerQuery, MetricsQuery } from './requests.js';
+import { ledgerQuery, metricsQuery, stepNumber, timelineQuery } from './requests.js';
+import type { LedgerQuery, MetricsQuery, TimelineQuery } from './requests.js';
 
 @ApiTags('jobs')
 @Controller('api/v1/jobs/:id')
@@ -48,10 +49,7 @@ export class JobRecordsController {
     @Req() request: Request,
     @Res() response: Response,
   ): Promise<void> {
-    if (from !== undefined && to !== undefined && from > to) {
-      const errors = [{ path: 'to', message: 'must not lie before from' }];
-      throw new HttpProblem('invalid-request', 'The range is empty.', { errors });
-    }
+    refuseEmptyRange(from, to);
     await sendLines(request, response, this.jobs.ledger(id, from, to));
   }
 
@@ -64,6 +62,24 @@ export class JobRecordsController {
   })
   audit(@Param('id') id: string): Promise<AuditReport> {
     return this.jobs.audit(id);
+  }
+
+  @Get('timeline')
+  @Operation({
+    summary: 'What coordinator and workers did when, for some steps',
+    description:
+      'A trace in the Trace Event Format, for Perfetto and chrome://tracing. Each process keeps its newest spans in memory; ' +
+      'what is missing is said in `otherData.notes`. Steps count from 0, as in the ledger.',
+    access: 'viewer',
+    answers: { 200: { description: 'The trace', body: 'Timeline' } },
+    problems: ['invalid-request', 'not-found'],
+  })
+  async timeline(
+    @Param('id') id: string,
+    @Query({ schema: timelineQuery }) { from, to }: TimelineQuery,
+  ): Promise<ChromeTrace> {
+    refuseEmptyRange(from, to);
+    return this.jobs.timeline(id, from, to);
   }
 
   @Get('checkpoints')
@@ -101,4 +117,10 @@ export class JobRecordsController {
     response.attachment(`${id}-step-${step}-${name}`);
     await sendFile(response, path);
   }
+}
+
+function refuseEmptyRange(from: number | undefined, to: number | undefined): void {
+  if (from === undefined || to === undefined || from <= to) return;
+  const errors = [{ path: 'to', message: 'must not lie before from' }];
+  throw new HttpProblem('invalid-request', 'The range is empty.', { errors });
 }

@@ -44,7 +44,7 @@ test('lists every route of the API, and no other', () => {
       `get ${job}`,
       `delete ${job}`,
       ...['pause', 'resume', 'cancel', 'checkpoint'].map((action) => `post ${job}/${action}`),
-      ...['metrics', 'ledger', 'audit', 'checkpoints', 'events'].map((record) => `get ${job}/${record}`),
+      ...['metrics', 'ledger', 'audit', 'timeline', 'checkpoints', 'events'].map((record) => `get ${job}/${record}`),
       `get ${job}/checkpoints/{step}/files/{name}`,
       'get /api/v1/events',
       'get /api/v1/workers',

@@ -42,6 +42,12 @@ export const ledgerQuery = z.strictObject({
 });
 export type LedgerQuery = z.infer<typeof ledgerQuery>;
 
+export const timelineQuery = z.strictObject({
+  from: step.meta({ description: 'First step' }),
+  to: step.meta({ description: 'Last step' }),
+});
+export type TimelineQuery = z.infer<typeof timelineQuery>;
+
 export const resumeQuery = z.strictObject({
   repin: z.enum(['true', 'false'], { error: 'must be true or false' }).default('false').meta({
     description:

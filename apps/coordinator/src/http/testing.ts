@@ -9,6 +9,7 @@ import { loadConfig } from '../config.js';
 import type { CoordinatorConfig } from '../config.js';
 import { NotFoundError, StateConflictError } from '../errors.js';
 import type { JobAction, JobsPort, JobState, JobView, SeriesPoints, WorkersPort, WorkerView } from '../jobs/ports.js';
+import { type ChromeTrace, chromeTrace } from '../telemetry/chrome-trace.js';
 import { EventHub } from '../telemetry/event-hub.js';
 import { closeHttp, createHttpApplication, listenHttp } from './application.js';
 import type { HttpPorts } from './application.js';
@@ -67,6 +68,7 @@ export function workerView(id: string, changes: Partial<WorkerView> = {}): Worke
     refused: { duplicate: 2 },
     heartbeatAgeSeconds: 0.5,
     residentBytes: 1_000_000,
+    images: { images: 640, seconds: 2.5, cacheHits: 12, starvedSeconds: 0.25 },
     tensors: 12,
     connectedAt: time,
     ...changes,
@@ -153,8 +155,14 @@ export class FakeJobs implements JobsPort {
 
   async audit(id: string) {
     this.get(id);
-    const counts = { expected: 256, committed: 256, duplicated: 0, missing: 0 };
-    return { clean: true, version: 3, ...counts, excluded: 0, epochs: [{ epoch: 0, ...counts }], problems: [] };
+    const counts = { expected: 256, committed: 256, excluded: 0, duplicated: 0, missing: 0 };
+    return { clean: true, version: 3, ...counts, epochs: [{ epoch: 0, ...counts }], problems: [] };
+  }
+
+  async timeline(id: string, fromStep: number, toStep: number): Promise<ChromeTrace> {
+    this.get(id);
+    const spans = [{ jobId: id, step: fromStep, row: 'trainer', name: 'step', startMs: 5, endMs: 7 }];
+    return chromeTrace([{ name: 'coordinator', spans }], { jobId: id, fromStep, toStep, notes: [] });
   }
 
   async checkpoints(id: string) {

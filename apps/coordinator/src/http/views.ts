@@ -4,6 +4,7 @@ import { jobSpecInputSchema, jobSpecSchema } from '#model/job-spec.js';
 import { z } from 'zod';
 import { jobStates } from '../jobs/ports.js';
 import type { AuditReport, CheckpointView, JobView, WorkerView } from '../jobs/ports.js';
+import type { ChromeTrace } from '../telemetry/chrome-trace.js';
 import { problemSchema } from './problems.js';
 
 const time = z.iso.datetime().meta({ description: 'ISO 8601' });
@@ -60,16 +61,20 @@ export const workerSchema = z.strictObject({
   heartbeatAgeSeconds: rate,
   residentBytes: count,
   tensors: count,
+  images: z
+    .strictObject({ images: count, seconds: rate, cacheHits: count, starvedSeconds: rate })
+    .meta({
+      description: 'Image files since the worker started; starvedSeconds: how long computing waited for them alone',
+    }),
   connectedAt: time,
 }) satisfies z.ZodType<WorkerView>;
 
-const sampleCounts = { expected: count, committed: count, duplicated: count, missing: count };
+const sampleCounts = { expected: count, committed: count, excluded: count, duplicated: count, missing: count };
 
 export const auditSchema = z.strictObject({
   clean: z.boolean(),
   version: count,
   ...sampleCounts,
-  excluded: count,
   epochs: z.array(z.strictObject({ epoch: count, ...sampleCounts })),
   problems: z.array(z.string()),
 }) satisfies z.ZodType<AuditReport>;
@@ -84,6 +89,30 @@ export const checkpointSchema = z.strictObject({
   files: z.array(z.strictObject({ name: z.string(), bytes: count })),
 }) satisfies z.ZodType<CheckpointView>;
 
+export const timelineSchema = z.strictObject({
+  displayTimeUnit: z.literal('ms'),
+  traceEvents: z
+    .array(
+      z.strictObject({
+        ph: z.enum(['X', 'M']).meta({ description: 'X: a span; M: the name or place of a process or row' }),
+        name: z.string(),
+        pid: count,
+        tid: count,
+        cat: z.string().optional(),
+        ts: count.optional().meta({ description: 'Microseconds since the first span' }),
+        dur: count.optional().meta({ description: 'Microseconds' }),
+        args: z.record(z.string(), z.unknown()),
+      }),
+    )
+    .readonly(),
+  otherData: z.strictObject({
+    jobId: z.string(),
+    fromStep: count,
+    toStep: count,
+    notes: z.array(z.string()).meta({ description: 'What is missing and how exact clocks are' }).readonly(),
+  }),
+}) satisfies z.ZodType<ChromeTrace>;
+
 const points = z.array(z.tuple([count, z.number()])).meta({ description: '[step, value] in order of steps' });
 
 /** By the names that they have in the OpenAPI document. */
@@ -95,6 +124,7 @@ export const components = {
   SubmittedJob: z.strictObject({ id: z.string(), state: z.enum(jobStates), spec: jobSpecSchema }),
   Metrics: z.strictObject({ series: z.record(z.string(), points) }),
   Audit: auditSchema,
+  Timeline: timelineSchema,
   CheckpointList: z.strictObject({ checkpoints: z.array(checkpointSchema) }),
   Worker: workerSchema,
   WorkerList: z.strictObject({ workers: z.array(workerSchema) }),

@@ -13,6 +13,7 @@ export interface DatasetPlaces {
 }
 
 const cifar10Path = 'cifar-10-batches-bin';
+const samplePath = 'imagenet-sample';
 
 export class DatasetLocations {
   readonly #places: DatasetPlaces;
@@ -26,15 +27,18 @@ export class DatasetLocations {
    * @throws SpecError where it is not
    */
   check(spec: JobSpec): void {
+    if (spec.dataset.kind === 'webdataset')
+      throw new SpecError([{ path: 'dataset.kind', message: 'cannot be webdataset yet' }]);
     if (spec.dataset.kind === 'synthetic' || this.#local(spec.dataset.path) !== undefined) return;
     if (spec.dataset.kind === 'cifar10' && spec.dataset.path === cifar10Path) return;
-    const message = `there is no ${spec.dataset.path} in ${join(this.#places.dataDir, 'datasets')}`;
+    const remedy = spec.dataset.path === samplePath ? '; `lockstep dataset prepare imagenet-sample` makes it' : '';
+    const message = `there is no ${spec.dataset.path} in ${join(this.#places.dataDir, 'datasets')}${remedy}`;
     throw new SpecError([{ path: 'dataset.path', message }]);
   }
 
   /** Where it lies already; undefined when it has to be fetched. */
   async present(spec: JobSpec): Promise<string | undefined> {
-    if (spec.dataset.kind === 'synthetic') return '';
+    if (spec.dataset.kind === 'synthetic' || spec.dataset.kind === 'webdataset') return '';
     return this.#local(spec.dataset.path) ?? (await this.#places.findCifar10());
   }
 

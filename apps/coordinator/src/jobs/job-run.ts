@@ -2,6 +2,7 @@
 // numerics class, trains. Refuses to know other jobs and what becomes of this one's state afterwards.
 import { openDataset, type Dataset } from '#model/datasets/dataset.js';
 import { layoutOf } from '#model/parameters.js';
+import type { SpanRing } from '#proto/span-ring.js';
 import type { CheckpointStore } from '../checkpoints/checkpoint-store.js';
 import type { Logger } from '../log.js';
 import type { EventHub } from '../telemetry/event-hub.js';
@@ -17,6 +18,7 @@ import { Trainer } from '../training/trainer.js';
 import type { WorkerRegistry } from '../workers/worker-registry.js';
 import { precisionNoteOf, workerProblem } from './admission.js';
 import type { DatasetLocations } from './dataset-locations.js';
+import { weightsOf } from './initial-weights.js';
 import type { JobRecord, JobStore } from './job-store.js';
 
 export interface JobRunServices {
@@ -31,6 +33,8 @@ export interface JobRunServices {
   readonly workers: WorkerRegistry;
   readonly running: RunningJobs;
   readonly checkpoints: CheckpointStore;
+  /** What the coordinator did, over all jobs. */
+  readonly spans: SpanRing;
   readonly hub: EventHub;
   readonly log: Logger;
   readonly versions: Readonly<Record<string, string>>;
@@ -101,7 +105,7 @@ export class JobRun {
         `To go on with theirs: pause it, then \`lockstep resume ${trainer.job.id} --repin\`.`
       );
     }
-    return trainer.board.queueProblem ?? null;
+    return trainer.board.trouble ?? trainer.complaints.reason ?? null;
   }
 
   /** The metrics of the running job. */
@@ -166,7 +170,7 @@ export class JobRun {
     location: string,
     { classId, numericsClass }: PinnedClass,
   ): Promise<'completed' | 'stopped'> {
-    const { store, slices, workers, checkpoints, hub, log, running, versions, queueOf } = this.#services;
+    const { store, slices, workers, checkpoints, spans, hub, log, running, versions, queueOf } = this.#services;
     const { id, spec, lineage } = this.#record;
     const layout = layoutOf(spec.model);
     this.#ledger = Ledger.open(store.ledgerOf(id));
@@ -184,12 +188,14 @@ export class JobRun {
         numericsClass: `${numericsClass}, ${precision}`,
         rollback: this.#record.rollback || classId === null,
         checkpointFolder: store.checkpointsOf(id),
+        initialWeights: weightsOf(spec, store.dataDir),
         versions,
       },
       {
         slices,
         workers,
         checkpoints,
+        spans,
         ledger: this.#ledger,
         log: log.child({ job: id }),
         queue: queueOf(classId),

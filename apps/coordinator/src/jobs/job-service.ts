@@ -11,11 +11,15 @@ import { messageOf, TrainingFailedError, TrainingPausedError } from '../training
 import { coordinatorProblem } from './admission.js';
 import { recordsBetween, storedMetrics } from './job-files.js';
 import { checkpointFilePath, listCheckpointViews } from './checkpoint-views.js';
+import { checkWeights, followWeights } from './initial-weights.js';
 import { JobRun, type JobRunServices } from './job-run.js';
+import { timelineOf } from './job-timeline.js';
 import { reachedBy, viewOf } from './job-views.js';
 import { isEnded, mayAct, mayFollow, statesFor } from './job-states.js';
 import { newRecord } from './new-record.js';
 import type { JobRecord } from './job-store.js';
+import type { ChromeTrace } from '../telemetry/chrome-trace.js';
+import type { SpanRequests } from '../workers/span-requests.js';
 import type { AuditReport, CheckpointView, JobAction, JobsPort, JobState, JobView, SeriesPoints } from './ports.js';
 
 /** What could not be written to a full disk is tried again this often, milliseconds. */
@@ -26,6 +30,8 @@ const publishEveryMs = 250;
 export interface JobServiceOptions {
   readonly maxRunningJobs: number;
   readonly services: JobRunServices;
+  /** Workers' parts of timelines. */
+  readonly spanRequests: SpanRequests;
   /** Told of what can only be a bug: nothing is certain any more. */
   readonly onDefect: (error: Error) => void;
   /** Samples of the datasets whose number is known without opening them. */
@@ -96,9 +102,10 @@ export class JobService implements JobsPort {
       throw new UnavailableError('The coordinator is stopping; submit the job again when it is back.');
     const known = this.#withKey(idempotencyKey);
     if (known !== undefined) return { job: this.#view(known), created: false };
-    const spec = resolveJobSpec(input);
     const { datasets, store } = this.#options.services;
+    const spec = resolveJobSpec(followWeights(input, store.dataDir));
     datasets.check(spec);
+    checkWeights(spec, store.dataDir);
     const trainCount = this.#options.trainCountOf(spec);
     const record = newRecord(store.newId(), spec, trainCount, idempotencyKey);
     this.#save(record);
@@ -187,6 +194,12 @@ export class JobService implements JobsPort {
     const { spec, trainCount } = job.record;
     const path = this.#options.services.store.ledgerOf(id);
     return auditOnThread({ path, version: this.#view(job).step, training: spec.training, trainCount });
+  }
+
+  async timeline(id: string, from: number, to: number): Promise<ChromeTrace> {
+    this.#job(id);
+    const { services, spanRequests } = this.#options;
+    return timelineOf({ own: services.spans, workers: spanRequests }, id, from, to);
   }
 
   async checkpoints(id: string): Promise<CheckpointView[]> {

@@ -70,7 +70,7 @@ export type JobRecord = z.infer<typeof recordSchema>;
 export class JobStore {
   readonly #folder: string;
 
-  constructor(dataDir: string) {
+  constructor(readonly dataDir: string) {
     this.#folder = join(dataDir, 'jobs');
     mkdirSync(this.#folder, { recursive: true });
   }

@@ -1,6 +1,7 @@
 // What the outside (REST, event streams) may ask of the coordinator, and the shapes of the answers.
 // Refuses to know who asks and how: no Nest, no HTTP.
 import type { JobSpec } from '#model/job-spec.js';
+import type { ChromeTrace, TraceFacts } from '../telemetry/chrome-trace.js';
 
 export const jobStates = ['queued', 'running', 'paused', 'completed', 'failed', 'cancelled'] as const;
 export type JobState = (typeof jobStates)[number];
@@ -69,6 +70,15 @@ export interface WorkerView {
   readonly heartbeatAgeSeconds: number;
   readonly residentBytes: number;
   readonly tensors: number;
+  /** Image files since the worker started. */
+  readonly images: {
+    readonly images: number;
+    /** Summed over images, of which several are prepared at once. */
+    readonly seconds: number;
+    readonly cacheHits: number;
+    /** How long the compute thread waited for images and for nothing else. */
+    readonly starvedSeconds: number;
+  };
   readonly connectedAt: string;
 }
 
@@ -80,11 +90,13 @@ export interface AuditReport {
   readonly committed: number;
   readonly duplicated: number;
   readonly missing: number;
+  /** Left out because they are not finite (`faults.onNotFinite`); with `committed` and `missing` they make `expected`. */
   readonly excluded: number;
   readonly epochs: readonly {
     readonly epoch: number;
     readonly expected: number;
     readonly committed: number;
+    readonly excluded: number;
     readonly duplicated: number;
     readonly missing: number;
   }[];
@@ -105,6 +117,9 @@ export interface CheckpointView {
 /** Points of one series: [step, value] pairs in order of steps. */
 export type SeriesPoints = readonly (readonly [step: number, value: number])[];
 
+/** What a timeline is of, and what is missing in it. */
+export type TimelineFacts = TraceFacts;
+
 export type JobAction = 'pause' | 'resume' | 'cancel' | 'checkpoint';
 
 /** Jobs. Throws `SpecError` (bad spec), `NotFoundError`, `StateConflictError` (see errors.ts). */
@@ -120,6 +135,8 @@ export interface JobsPort {
   /** Ledger entries of steps [from, to], in order. */
   ledger(id: string, from: number | undefined, to: number | undefined): AsyncIterable<object>;
   audit(id: string): Promise<AuditReport>;
+  /** What coordinator and workers did for the steps [from, to], as far as they still know. */
+  timeline(id: string, from: number, to: number): Promise<ChromeTrace>;
   checkpoints(id: string): Promise<CheckpointView[]>;
   /** Absolute path of a checkpoint's file. */
   checkpointFile(id: string, step: number, name: string): Promise<string>;

@@ -7,11 +7,13 @@ import {
   type SessionRequest,
   type SessionResponse,
 } from '#proto/generated/lockstep/v1/pool.js';
+import { hostClockMs } from '#proto/host-clock.js';
 import { fromWireKey, taskName } from '#proto/task-entry.js';
 import type { Logger } from '../log.js';
 import { toWireOutcome } from '../training/outcome.js';
 import type { RunningJobs } from '../training/running-jobs.js';
 import { queueNameOf } from '../workers/numerics-class.js';
+import type { SpanRequests } from '../workers/span-requests.js';
 import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 
 /** Goes up with every change that an older worker would get wrong. */
@@ -28,6 +30,7 @@ const complaints: Partial<Record<ReleaseReason, string>> = {
 export interface PoolServiceOptions {
   readonly registry: WorkerRegistry;
   readonly jobs: RunningJobs;
+  readonly spanRequests: SpanRequests;
   readonly queuePrefix: string;
   /** host:port of each slice. */
   readonly reducerAddresses: readonly string[];
@@ -56,7 +59,7 @@ export function createPoolService(options: PoolServiceOptions): PoolServer {
       });
     },
 
-    session: (call) => new WorkerSession(call, registry, jobs, log).serve(),
+    session: (call) => new WorkerSession(call, options).serve(),
 
     describeJob: (call, answer) => {
       const description = jobs.describe(call.request.jobId);
@@ -104,18 +107,18 @@ class WorkerSession {
   readonly #call: ServerDuplexStream<SessionRequest, SessionResponse>;
   readonly #registry: WorkerRegistry;
   readonly #jobs: RunningJobs;
+  readonly #spanRequests: SpanRequests;
   readonly #log: Logger;
   #worker: PoolWorker | undefined;
 
   constructor(
     call: ServerDuplexStream<SessionRequest, SessionResponse>,
-    registry: WorkerRegistry,
-    jobs: RunningJobs,
-    log: Logger,
+    { registry, jobs, spanRequests, log }: Pick<PoolServiceOptions, 'registry' | 'jobs' | 'spanRequests' | 'log'>,
   ) {
     this.#call = call;
     this.#registry = registry;
     this.#jobs = jobs;
+    this.#spanRequests = spanRequests;
     this.#log = log;
   }
 
@@ -137,11 +140,21 @@ class WorkerSession {
     if (worker === undefined) return this.#fail(status.FAILED_PRECONDITION, 'A session begins with its hello.');
     switch (message.$case) {
       case 'heartbeat': {
-        const { progress, computing, residentBytes, tensors } = message.value;
+        const { progress, computing, residentBytes, tensors, sentMs, images } = message.value;
+        const coordinatorMs = hostClockMs();
+        if (sentMs > 0) worker.send?.({ $case: 'heartbeatAnswer', value: { sentMs, coordinatorMs } });
         const key = fromWireKey(computing);
-        const report = { progress, computing: key === undefined ? null : taskName(key), residentBytes, tensors };
+        const report = {
+          progress,
+          computing: key === undefined ? null : taskName(key),
+          residentBytes,
+          tensors,
+          images,
+        };
         return this.#registry.heartbeat(worker, report);
       }
+      case 'spans':
+        return this.#spanRequests.answered(worker, message.value);
       case 'claim': {
         const { attempt } = message.value;
         const key = fromWireKey(message.value.key);
@@ -154,14 +167,12 @@ class WorkerSession {
         const { reason, detail } = message.value;
         const key = fromWireKey(message.value.key);
         if (key === undefined) return this.#fail(status.INVALID_ARGUMENT, 'The release names no task.');
-        const failed = reason === ReleaseReason.FAILED;
         const couldNot = complaints[reason];
-        if (couldNot !== undefined)
-          this.#log.warn(
-            { worker: worker.name },
-            `Worker ${worker.name} could not ${couldNot} ${taskName(key)}: ${detail}`,
-          );
-        this.#jobs.release(key, worker, failed ? detail : undefined);
+        if (couldNot === undefined) return this.#jobs.release(key, worker);
+        const complaint = `Worker ${worker.name} could not ${couldNot} ${taskName(key)}: ${detail}`;
+        this.#log.warn({ worker: worker.name }, complaint);
+        if (reason === ReleaseReason.FAILED) this.#jobs.failed(key, worker, detail);
+        this.#jobs.undone(key, worker, complaint);
       }
     }
   }

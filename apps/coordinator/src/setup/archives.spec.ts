@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -19,6 +19,8 @@ def zip(name):
         z.writestr('a/', '')
         z.writestr('stored.txt', 'as it is', zipfile.ZIP_STORED)
         z.writestr('empty.txt', '', zipfile.ZIP_DEFLATED)
+        program = zipfile.ZipInfo('bin/ptxas'); program.create_system = 3; program.external_attr = 0o100755 << 16
+        z.writestr(program, 'run me')
         z.comment = b'a comment'
 zip('plain.zip')
 zipfile.ZIP64_LIMIT = 4
@@ -43,14 +45,17 @@ describe.each(['plain.zip', 'wide.zip'])('reading %s, made by Python', (name) =>
       ['a/big.txt', big.length],
       ['stored.txt', 8],
       ['empty.txt', 0],
+      ['bin/ptxas', 6],
     ]);
-    for (const [i, content] of [big, Buffer.from('as it is'), Buffer.alloc(0)].entries()) {
+    for (const [i, content] of [big, Buffer.from('as it is'), Buffer.alloc(0), Buffer.from('run me')].entries()) {
       const target = join(folder, `out-${name}`, `${i}`);
       let seen = 0;
       const sha256 = await extractZipEntry(path, entries[i]!, target, (bytes) => (seen += bytes));
       expect(sha256).toBe(createHash('sha256').update(content).digest('hex'));
       expect((await readFile(target)).equals(content)).toBe(true);
       expect(seen).toBe(content.length);
+      // TensorFlow runs a program of NVIDIA's wheels.
+      expect(((await stat(target)).mode & 0o100) !== 0).toBe(entries[i]!.name === 'bin/ptxas');
     }
   });
 

@@ -58,7 +58,7 @@ export async function runDoctor(options: DoctorOptions): Promise<Finding[]> {
     await finding('pip', async () => (await findPip(environment)).join(' ')),
     library.finding,
     await finding('native addon', async () => await checkAddon(library.value, options.packageDir, environment)),
-    await finding('device', async () => await describeDevice(environment)),
+    await finding('device', async () => await describeDevice(library.value, environment)),
     await finding('Redis', async () => await checkRedis(options, environment)),
     ...(await checkPorts(options)),
     await finding('disk', async () => await checkDisk(options, library.value !== undefined)),
@@ -112,13 +112,23 @@ async function checkAddon(
   }
 }
 
-async function describeDevice(environment: Environment): Promise<string> {
+async function describeDevice(library: NativeLibrary | undefined, environment: Environment): Promise<string> {
   const cpu = await readCpu();
   const known = cpu.instructionSets.length > 0;
   const bfloat16 = known ? describeBfloat16(cpu.instructionSets) : 'whether it computes in bfloat16 is not known';
   const cuda = await listCudaDevices(environment);
-  const devices = cuda.length > 0 ? `; NVIDIA: ${cuda.join(', ')}` : '';
+  const devices = cuda.length > 0 ? `; NVIDIA: ${cuda.join(', ')}${cudaUse(library)}` : noDevice(library);
   return `${cpu.model} (${cpu.instructionSets.join(' ')}), ${bfloat16}${devices}; Linux ${release()}`;
+}
+
+function cudaUse(library: NativeLibrary | undefined): string {
+  return library?.flavour === 'cpu'
+    ? ' (not used: the TensorFlow in the cache is for CPUs; `lockstep setup --cuda`)'
+    : '';
+}
+
+function noDevice(library: NativeLibrary | undefined): string {
+  return library?.flavour === 'cuda' ? '; no NVIDIA device answers, so that the CPU computes' : '';
 }
 
 async function checkRedis(options: DoctorOptions, environment: Environment): Promise<string> {

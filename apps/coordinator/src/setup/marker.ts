@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { explainFileError, systemCode } from './setup-error.js';
 
-const markerName = 'lockstep.json';
+export const markerName = 'lockstep.json';
 
 const markerSchema = z.object({
   /** What the folder was made from; another text means that it is out of date. */

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { chooseFlavour, ensureNativeLibrary, findNativeLibrary, placeOf } from './native-library.js';
+import { chooseFlavour, ensureNativeLibrary, findNativeLibrary, placeOf, rememberFlavour } from './native-library.js';
 import { silentReporter } from './progress.js';
 import { SetupError } from './setup-error.js';
 
@@ -67,12 +67,15 @@ describe('the pinned library', () => {
     await expect(ensuring).rejects.toThrow(/^tensorflow-cpu 2\.21\.0 is not in the cache .* --offline forbids/);
   });
 
-  it('stays with CUDA once that was asked for', async () => {
+  it('stays with the flavour that was asked for last', async () => {
     expect(await chooseFlavour(folder, undefined)).toBe('cpu');
     expect(await chooseFlavour(folder, 'cuda')).toBe('cuda');
-    await mkdir(join(folder, 'tensorflow-2.21.0-cuda'));
+    await rememberFlavour(folder, 'cuda');
+    await rememberFlavour(folder, undefined);
     expect(await chooseFlavour(folder, undefined)).toBe('cuda');
     expect(await chooseFlavour(folder, 'cpu')).toBe('cpu');
+    await rememberFlavour(folder, 'cpu');
+    expect(await chooseFlavour(folder, undefined)).toBe('cpu');
   });
 
   it("takes from the wheels what is linked to, its headers, and where TensorFlow looks for NVIDIA's libraries", () => {

@@ -1,13 +1,13 @@
 // Gets TensorFlow's native library and its C headers: from the pinned Python wheel, or from a folder the user names.
 // Refuses to know how the addon is compiled. No Python runs once the wheel is there.
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { requireFreeBytes } from './disk.js';
 import { dropDownload, fetchWheel, type DownloadOptions } from './download.js';
 import { checkFolder, makeFolder, type Marker } from './marker.js';
 import { nvidiaWheels, tensorflowWheels, type Flavour, type PinnedWheel } from './pinned-packages.js';
 import type { Reporter } from './progress.js';
-import { SetupError, systemCode } from './setup-error.js';
+import { explainFileError, SetupError, systemCode } from './setup-error.js';
 import { ArchiveError, extractZipEntry, readZipDirectory, type ZipEntry } from './zip-archive.js';
 
 export interface NativeLibrary {
@@ -33,13 +33,26 @@ const libraryNames = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
 const roomBytes: Readonly<Record<Flavour, number>> = { cpu: 1.2e9, cuda: 9e9 };
 
 /**
- * The flavour to use: the one asked for, else CUDA's where it was asked for once (it lies in the cache, and runs on a machine
- * without a device as well), else the CPU's.
+ * The flavour to use: the one asked for, else the one that was asked for last (CUDA's runs on a machine without a device as
+ * well), else the CPU's.
  */
 export async function chooseFlavour(cacheDir: string, asked: Flavour | undefined): Promise<Flavour> {
   if (asked !== undefined) return asked;
-  return (await exists(cacheFolder({ cacheDir, flavour: 'cuda' }))) ? 'cuda' : 'cpu';
+  try {
+    return (await readFile(choiceFile(cacheDir), 'utf8')).trim() === 'cuda' ? 'cuda' : 'cpu';
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return 'cpu';
+    throw explainFileError(error, cacheDir);
+  }
 }
+
+/** Remembers which flavour was asked for, for whoever does not say: `up`, tests, the doctor. */
+export async function rememberFlavour(cacheDir: string, asked: Flavour | undefined): Promise<void> {
+  if (asked === undefined || (await chooseFlavour(cacheDir, undefined)) === asked) return;
+  await writeFile(choiceFile(cacheDir), `${asked}\n`);
+}
+
+const choiceFile = (cacheDir: string): string => join(resolve(cacheDir), 'flavour');
 
 /** The library where it is ready for use, without fetching anything; undefined where something is missing. */
 export async function findNativeLibrary(

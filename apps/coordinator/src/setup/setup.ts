@@ -3,7 +3,13 @@
 import { resolve } from 'node:path';
 import { ensureAddon, inspectAddon, type Addon } from './addon.js';
 import { waitForLock } from './lock.js';
-import { chooseFlavour, ensureNativeLibrary, findNativeLibrary, type NativeLibrary } from './native-library.js';
+import {
+  chooseFlavour,
+  ensureNativeLibrary,
+  findNativeLibrary,
+  type NativeLibrary,
+  rememberFlavour,
+} from './native-library.js';
 import type { Flavour } from './pinned-packages.js';
 import { silentReporter, type Reporter } from './progress.js';
 import { explainFileError } from './setup-error.js';
@@ -15,7 +21,7 @@ export interface SetupOptions {
   readonly cacheDir: string;
   /** An existing TensorFlow: an installed Python `tensorflow` folder or an unpacked C archive. */
   readonly tensorflowDir?: string | undefined;
-  /** @default 'cuda' where the cache holds it (it was asked for once), else 'cpu' */
+  /** @default the one that was asked for last, else 'cpu' */
   readonly flavour?: Flavour | undefined;
   /** A Redis or Valkey that is running already; none is fetched then. */
   readonly redisUrl?: string | undefined;
@@ -48,7 +54,10 @@ const lockWaitMs = 30 * 60 * 1000;
  */
 export async function setup(options: SetupOptions): Promise<SetupResult> {
   const good = await inspectSetup(options);
-  if (good !== undefined) return good;
+  if (good !== undefined) {
+    await rememberFlavour(options.cacheDir, options.flavour);
+    return good;
+  }
   const report = options.report ?? silentReporter;
   const cacheDir = resolve(options.cacheDir);
   const lock = await waitForLock(cacheDir, 'setup', {
@@ -69,6 +78,7 @@ export async function setup(options: SetupOptions): Promise<SetupResult> {
     };
     const library = await ensureNativeLibrary(settings);
     const addon = await ensureAddon(library, settings);
+    await rememberFlavour(cacheDir, options.flavour);
     const queue: QueueServer =
       options.redisUrl === undefined
         ? { kind: 'binary', binary: await ensureValkey(settings) }

@@ -14,6 +14,8 @@ export interface ZipEntry {
   /** 0 stored, 8 deflate. */
   readonly method: number;
   readonly encrypted: boolean;
+  /** A program, where the archive was made on Unix. */
+  readonly executable: boolean;
   readonly crc: number;
   readonly compressedBytes: number;
   readonly bytes: number;
@@ -91,7 +93,7 @@ export async function extractZipEntry(
     },
   });
   await mkdir(dirname(target), { recursive: true });
-  const sink = createWriteStream(target, { flush: true });
+  const sink = createWriteStream(target, { flush: true, mode: entry.executable ? 0o777 : 0o666 });
   if (entry.compressedBytes === 0) {
     await pipeline([], count, sink);
   } else {
@@ -165,6 +167,8 @@ function readEntry(directory: Buffer, at: number, extra: Buffer, path: string): 
   return {
     method: directory.readUInt16LE(at + 10),
     encrypted: (directory.readUInt16LE(at + 8) & 1) !== 0,
+    // Made on Unix (3), the file's mode lies in the upper half of the external attributes.
+    executable: directory.readUInt8(at + 5) === 3 && (directory.readUInt16LE(at + 40) & 0o100) !== 0,
     crc: directory.readUInt32LE(at + 16),
     bytes,
     compressedBytes,

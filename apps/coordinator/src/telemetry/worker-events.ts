@@ -6,25 +6,37 @@ const publishEveryMs = 1000;
 
 export class WorkerEvents implements RegistryListener {
   readonly #registry: WorkerRegistry;
-  readonly #hub: EventHub;
+  readonly #hub: Pick<EventHub, 'publish'>;
   readonly #publishedAt = new Map<string, number>();
+  /** What was left out: it is told when a second is over, as one that hangs gives no further occasion. */
+  readonly #late = new Map<string, NodeJS.Timeout>();
 
-  constructor(registry: WorkerRegistry, hub: EventHub) {
+  constructor(registry: WorkerRegistry, hub: Pick<EventHub, 'publish'>) {
     this.#registry = registry;
     this.#hub = hub;
     registry.listen(this);
   }
 
   workerChanged(worker: PoolWorker): void {
-    const now = Date.now();
-    // Heartbeats follow each other, so what is left out now comes with the next.
-    if (now - (this.#publishedAt.get(worker.id) ?? 0) < publishEveryMs) return;
-    this.#publishedAt.set(worker.id, now);
-    this.#hub.publish('worker', null, this.#registry.view(worker));
+    if (this.#late.has(worker.id)) return;
+    const wait = (this.#publishedAt.get(worker.id) ?? 0) + publishEveryMs - Date.now();
+    if (wait <= 0) return this.#publish(worker);
+    const timer = setTimeout(() => {
+      this.#late.delete(worker.id);
+      this.#publish(worker);
+    }, wait);
+    this.#late.set(worker.id, timer.unref());
   }
 
   workerGone(worker: PoolWorker): void {
+    clearTimeout(this.#late.get(worker.id));
+    this.#late.delete(worker.id);
     this.#publishedAt.delete(worker.id);
     this.#hub.publish('worker', null, { id: worker.id, gone: true });
+  }
+
+  #publish(worker: PoolWorker): void {
+    this.#publishedAt.set(worker.id, Date.now());
+    this.#hub.publish('worker', null, this.#registry.view(worker));
   }
 }

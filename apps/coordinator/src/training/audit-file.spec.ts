@@ -7,7 +7,7 @@ import { Ledger } from './ledger.js';
 import { planStep } from './step-plan.js';
 import { stepRecord } from './testing/step-record.js';
 
-const training = { batchSize: 8, shardSize: 4, shardsPerTask: 1, seed: 3 };
+const training = { batchSize: 8, shardSize: 4, shardsPerTask: 1, seed: 3, shuffle: { kind: 'global' } } as const;
 const trainCount = 20;
 const version = 6;
 

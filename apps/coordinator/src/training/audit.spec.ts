@@ -5,7 +5,7 @@ import type { LedgerRecord, StepRecord } from './ledger-format.js';
 import { planStep } from './step-plan.js';
 import { stepRecord } from './testing/step-record.js';
 
-const training = { batchSize: 8, shardSize: 4, shardsPerTask: 1, seed: 3 };
+const training = { batchSize: 8, shardSize: 4, shardsPerTask: 1, seed: 3, shuffle: { kind: 'global' } } as const;
 const trainCount = 21;
 const expected = (step: number, excluded?: readonly number[]) => planStep(training, trainCount, step, excluded);
 
@@ -110,10 +110,18 @@ describe('audit', () => {
     const tasks = record(1)
       .tasks.slice(1)
       .map((task) => ({ ...task, task: 0 }));
-    const without = { ...record(1), excluded: [1, 2, 3, 4], excludedShards: [0], tasks };
+    const without = { ...record(1), excluded: [...plan.excluded], excludedShards: [0], tasks };
     const report = audit(steps(3).with(1, { ...without, sampleIdsSha256: plan.sampleIdsSha256 }), 3, expected);
-    expect(report).toMatchObject({ clean: true, excluded: 4, committed: 21, missing: 0 });
+    expect(report).toMatchObject({ clean: true, expected: 21, excluded: 4, committed: 17, missing: 0 });
     expect(audit(steps(3).with(1, without), 3, expected).problems).toHaveLength(1);
+    const others = {
+      ...without,
+      sampleIdsSha256: plan.sampleIdsSha256,
+      excluded: expected(1, [1]).excluded.slice(0, 4),
+    };
+    expect(audit(steps(3).with(1, others), 3, expected).problems).toEqual([
+      `Step 1 says that it left out the samples ${others.excluded.join(', ')}, not ${plan.excluded.join(', ')}, which its left out shards hold.`,
+    ]);
   });
 
   it('counts sample by sample what any records took, of any mini-batches', () => {

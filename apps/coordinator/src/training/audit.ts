@@ -9,11 +9,14 @@ export interface ExpectedStep {
   readonly first: number;
   readonly samples: number;
   readonly sampleIdsSha256: string;
+  /** Ids of the samples that the shards that were left out hold, in order. */
+  readonly excluded: readonly number[];
 }
 
 interface EpochCount {
   expected: number;
   committed: number;
+  excluded: number;
   duplicated: number;
   missing: number;
 }
@@ -101,18 +104,16 @@ export function audit(
 
   const found = [...problems];
   const epochs = new Map<number, EpochCount>();
-  let excluded = 0;
   for (let step = 0; step < version; step += 1) {
     const times = tally.times(step);
     const want = times === 0 ? expected(step) : tally.wanted(step);
-    const count = epochs.get(want.epoch) ?? { expected: 0, committed: 0, duplicated: 0, missing: 0 };
+    const count = epochs.get(want.epoch) ?? { expected: 0, committed: 0, excluded: 0, duplicated: 0, missing: 0 };
     epochs.set(want.epoch, count);
     count.expected += want.samples;
     const odd = tally.odd(step);
     if (odd === undefined) count[times === 0 ? 'missing' : 'committed'] += want.samples;
     else {
       found.push(...odd.problems);
-      excluded += odd.excluded;
       countSamples(count, want.samples, odd);
     }
     if (times === 0) found.push(`Step ${step} has no record.`);
@@ -129,7 +130,7 @@ export function audit(
     committed: sum('committed'),
     duplicated,
     missing,
-    excluded,
+    excluded: sum('excluded'),
     epochs: [...epochs].map(([epoch, count]) => ({ epoch, ...count })),
     problems: found,
   };
@@ -143,7 +144,10 @@ function overlap(record: StepRecord, want: ExpectedStep): readonly [from: number
   return [from, Math.max(from, Math.min(first + record.samples, want.samples))];
 }
 
+/** What is excluded was taken, and given back on purpose: it counts as neither committed nor missing. */
 function countSamples(count: EpochCount, samples: number, odd: Oddities): void {
+  count.excluded += odd.excluded;
+  count.committed -= odd.excluded;
   const committed = new Uint32Array(samples);
   for (const [from, to] of odd.taken) for (let sample = from; sample < to; sample += 1) committed[sample]! += 1;
   count.duplicated += odd.outside;
@@ -169,6 +173,12 @@ function problemsOf(record: StepRecord, want: ExpectedStep): string[] {
   if (inTasks !== record.samples - record.excluded.length) {
     problems.push(
       `The tasks of step ${record.step} consumed ${inTasks} samples, not ${record.samples - record.excluded.length}.`,
+    );
+  }
+  if (record.excluded.join() !== want.excluded.join()) {
+    problems.push(
+      `Step ${record.step} says that it left out the samples ${record.excluded.join(', ') || 'of no shard'}, ` +
+        `not ${want.excluded.join(', ') || 'none'}, which its left out shards hold.`,
     );
   }
   const indices = record.tasks.map((task) => task.task);

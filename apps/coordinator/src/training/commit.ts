@@ -7,6 +7,7 @@ import { stepsPerEpoch } from '#model/sampler.js';
 import type { EvaluationFigures } from '#model/plateau.js';
 import { learningRateAt, scheduleAfter, type ScheduleState } from '#model/schedule.js';
 import { versionChecksum } from '#proto/blocks.js';
+import { hostClockMs } from '#proto/host-clock.js';
 import { differencesOnReplay, type LedgerRecord, type StepRecord } from './ledger-format.js';
 import { inBlockOrder } from './slices/block-order.js';
 import type { PublishedVersion } from './slices/messages.js';
@@ -66,7 +67,11 @@ export class Committer {
     const { slices } = this.#services;
     const { id: jobId, lineage, spec, dataset } = this.#job;
     const { optimizer, schedule, batchSize } = spec.training;
+    const start = hostClockMs();
+    const note = (name: string, startMs: number): void =>
+      this.#services.spans.record({ jobId, step: plan.step, row: 'trainer', name, startMs, endMs: hostClockMs() });
     const sums = await slices.request({ type: 'summarise', jobId });
+    note('norms', start);
     if (!sums.finite)
       throw new TrainingPausedError(`The summed gradient of step ${plan.step} is not finite; ${remedy}`);
     const squaredNorm = sumTree(inBlockOrder(sums.values));
@@ -81,9 +86,12 @@ export class Committer {
       learningRate,
       gradientScale: clipFactor(squaredNorm, optimizer.clipNorm),
     };
+    const updateStart = hostClockMs();
     const applied = await slices.request({ type: 'apply', update });
+    note('update', updateStart);
     if (!applied.finite) throw new TrainingPausedError(`The update of step ${plan.step} is not finite; ${remedy}`);
     const checksum = versionChecksum(inBlockOrder(applied.values));
+    const ledgerStart = hostClockMs();
     this.#record({
       kind: 'step',
       step: plan.step,
@@ -103,6 +111,8 @@ export class Committer {
       parametersChecksum: checksum,
       committedAt: new Date().toISOString(),
     });
+    note('ledger', ledgerStart);
+    note('commit', start);
     const version = { jobId, lineage, version: plan.step + 1, checksum, buffer };
     const figures = layerFigures(this.#layers, this.#pieces, applied.layerSums);
     return { version, scheduleState, learningRate, gradientNorm: Math.sqrt(squaredNorm), layerFigures: figures };

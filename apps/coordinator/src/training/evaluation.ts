@@ -5,7 +5,7 @@ import type { OutcomeName } from './outcome.js';
 import { entryShards, type TaskPlan } from './step-plan.js';
 import { StepTasks } from './step-tasks.js';
 import type { TaskBoard } from './task-board.js';
-import { type EvaluationResult, TrainingPausedError } from './training-job.js';
+import { type EvaluationResult, messageOf, TrainingPausedError } from './training-job.js';
 
 export interface EvaluationAnswer {
   readonly samples: number;
@@ -85,7 +85,8 @@ export class Evaluation {
     if (this.#failures <= failureRetries * this.#plan.length) return;
     this.#reject(
       new TrainingPausedError(
-        `Evaluation task ${task} of version ${this.#version} failed on worker ${worker}: ${detail}`,
+        `Evaluation tasks of version ${this.#version} failed ${this.#failures} times, last task ${task} on worker ${worker}: ${messageOf(detail)} ` +
+          'Put that right, then resume the job.',
       ),
     );
   }

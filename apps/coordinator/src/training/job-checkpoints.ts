@@ -3,6 +3,7 @@
 import { initialState } from '#model/parameters.js';
 import { stepsPerEpoch } from '#model/sampler.js';
 import { type ScheduleState, scheduleStateAtStart } from '#model/schedule.js';
+import { hostClockMs } from '#proto/host-clock.js';
 import type { CheckpointOnDisk } from '../checkpoints/checkpoint-messages.js';
 import type { PublishedVersion } from './slices/messages.js';
 import type { StateBuffers } from './state-buffers.js';
@@ -34,20 +35,24 @@ export class JobCheckpoints {
 
   /** Fills a buffer with the newest whole checkpoint, or with the initial state. Returns the version that it holds, and what its schedule remembers. */
   async restore(buffer: number): Promise<{ step: number; scheduleState: ScheduleState }> {
-    const { layout, spec, checkpointFolder: folder } = this.#job;
+    const { layout, spec, checkpointFolder: folder, initialWeights: weights } = this.#job;
     const { checkpoints, log } = this.#services;
     const into = this.#buffers.get(buffer);
-    const { checkpoint, problems } = await checkpoints.restore({ folder, layout, into });
+    const { seed } = spec.training;
+    const start = weights && { weights, model: spec.model, seed };
+    const { checkpoint, problems } = await checkpoints.restore({ folder, layout, into, start });
     for (const problem of problems) log.warn(problem);
     if (checkpoint !== undefined) {
       this.#note(checkpoint);
       const { step, scheduleState } = checkpoint.manifest;
       return { step, scheduleState };
     }
-    const initial = initialState(spec.model, layout, spec.training.seed);
-    into.parameters.set(initial.parameters);
-    into.momentum.fill(0);
-    into.statistics.set(initial.statistics);
+    if (start === undefined) {
+      const initial = initialState(spec.model, layout, seed);
+      into.parameters.set(initial.parameters);
+      into.momentum.fill(0);
+      into.statistics.set(initial.statistics);
+    }
     return { step: 0, scheduleState: scheduleStateAtStart(spec.training.schedule) };
   }
 
@@ -85,6 +90,7 @@ export class JobCheckpoints {
     const { spec, dataset, layout, id, checkpointFolder, versions, numericsClass } = this.#job;
     const { checkpoints, ledger, metrics, log, onProgress } = this.#services;
     const release = this.#buffers.hold(buffer);
+    const start = hostClockMs();
     try {
       ledger.sync();
       metrics.flush();
@@ -99,12 +105,17 @@ export class JobCheckpoints {
           step: version,
           epoch: version / stepsPerEpoch(dataset.trainCount, spec.training.batchSize),
           datasetIndexHash: dataset.indexHash,
+          ...(dataset.classNames === undefined ? {} : { classNames: [...dataset.classNames] }),
           metrics: newestMetrics(this.#progress),
           versions,
           numericsClass,
           createdAt: new Date().toISOString(),
         },
         keep: spec.checkpoint.keep,
+      });
+      this.#services.spans.record({
+        ...{ jobId: id, step: version, row: 'checkpoint', name: `checkpoint of step ${version}` },
+        ...{ startMs: start, endMs: hostClockMs() },
       });
       this.#note(written);
       ledger.forgetBefore(version);

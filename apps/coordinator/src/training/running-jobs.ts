@@ -53,10 +53,19 @@ export class RunningJobs implements RegistryListener {
     return false;
   }
 
-  release(key: TaskKey, worker: PoolWorker, failure: string | undefined): void {
-    const trainer = this.#jobs.get(key.jobId)?.trainer;
-    if (failure !== undefined) trainer?.taskFailed(key, worker.name, failure);
-    trainer?.board.release(key, worker.id);
+  release(key: TaskKey, worker: PoolWorker): void {
+    this.#jobs.get(key.jobId)?.trainer.board.release(key, worker.id);
+  }
+
+  /** A worker gives a task back that it could not do; `complaint` says why, for people. */
+  undone(key: TaskKey, worker: PoolWorker, complaint: string): void {
+    this.#jobs.get(key.jobId)?.trainer.complained(complaint);
+    this.release(key, worker);
+  }
+
+  /** Another try may end alike: such tasks are counted. */
+  failed(key: TaskKey, worker: PoolWorker, detail: string): void {
+    this.#jobs.get(key.jobId)?.trainer.taskFailed(key, worker.name, detail);
   }
 
   evaluated(key: TaskKey, worker: PoolWorker, answer: EvaluationAnswer): OutcomeName {

@@ -1,7 +1,6 @@
 // Takes the contributions of one training step: admits, refuses, picks the winners, and knows when all are in.
 // Refuses to know the optimizer and the queue's entries.
-import { TreeAccumulator } from '#model/reduction.js';
-import { taskName } from '#proto/task-entry.js';
+import { taskName, toWireKey } from '#proto/task-entry.js';
 import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 import type { Admissions } from './admissions.js';
 import { type Contribution, Contributions } from './contributions.js';
@@ -9,10 +8,11 @@ import type { StepRecord } from './ledger-format.js';
 import type { OutcomeName } from './outcome.js';
 import type { PushReport, Slices } from './slices/messages.js';
 import { Proofs } from './proofs.js';
+import { StagingRoom } from './staging-room.js';
 import type { StepPlan } from './step-plan.js';
 import type { StepTasks } from './step-tasks.js';
 import type { TaskBoard } from './task-board.js';
-import { TrainingPausedError } from './training-job.js';
+import { messageOf, TrainingPausedError } from './training-job.js';
 
 /** A gradient that is not finite is computed again this often before the task is given up. */
 const notFiniteRetries = 1;
@@ -22,6 +22,8 @@ const failureRetries = 4;
 const noPush = 0;
 /** Refusals kept per step for the ledger; more are only counted. */
 const keptRefusals = 50;
+/** Workers whose gradients are here and undecided are told so each time that `relieve` was called so often: by seconds. */
+const heldEvery = 20;
 
 export interface CollectorServices {
   readonly slices: Slices;
@@ -33,10 +35,11 @@ export interface CollectorServices {
   /** Class of the workers that may be asked for a proof. */
   readonly classId: string | undefined;
   readonly admissions: Pick<Admissions, 'admits'>;
-  /** Contributions for which the slices have room; the lowest task's is always let in. */
+  /** See `RoomOptions`. */
   readonly stagedAtOnce: number;
-  /** How many of them a partial sum takes up, which is float32 whatever the wire. */
   readonly contributionsPerSum: number;
+  /** A task is done. */
+  readonly onAccepted: () => void;
 }
 
 /** A task whose gradient is not finite however often it is computed. */
@@ -67,18 +70,14 @@ export class StepCollector {
   readonly #services: CollectorServices;
   readonly #contributions: Contributions;
   readonly #winners: (Contribution | undefined)[];
-  /** Let in, and not decided yet. */
-  readonly #staged = new Set<Contribution>();
-  /** Begun, and not let in yet: their streams are held back. */
-  readonly #waiting = new Set<Contribution>();
-  /** The same shape as the slices' sums: how many partial sums they hold. */
-  readonly #sums: TreeAccumulator<null>;
+  readonly #room: StagingRoom<Contribution>;
   readonly #proofs: Proofs<Contribution>;
   readonly #provedBy = new Map<number, string>();
   readonly #refused: StepRecord['refused'] = [];
   readonly #notFiniteTimes = new Map<number, number>();
   readonly #notFinite: NotFiniteTask[] = [];
   readonly #failures = new Map<number, number>();
+  #relieved = 0;
   #resolve!: (step: CollectedStep) => void;
   #reject!: (error: Error) => void;
   /** Resolves when every task has its contribution or was given up; throws TrainingPausedError when that cannot be. */
@@ -90,7 +89,15 @@ export class StepCollector {
     this.#services = services;
     this.#contributions = new Contributions(services.slices.count);
     this.#winners = Array.from({ length: tasks.count }, () => undefined);
-    this.#sums = new TreeAccumulator<null>(Math.max(1, tasks.count), () => null);
+    this.#room = new StagingRoom({
+      tasks: tasks.count,
+      stagedAtOnce: services.stagedAtOnce,
+      contributionsPerSum: services.contributionsPerSum,
+      lowest: () => tasks.lowestUnaccepted(),
+      onAdmitted: ({ parts }) => {
+        for (const { slice, pushId } of parts) services.slices.send(slice, { type: 'admit', pushId });
+      },
+    });
     this.#proofs = new Proofs(services.proofShare, services.seed, plan.step);
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -138,7 +145,7 @@ export class StepCollector {
     if (times <= failureRetries) return;
     this.#reject(
       new TrainingPausedError(
-        `Task ${task} of step ${this.#plan.step} failed ${times} times, last on worker ${worker}: ${detail}`,
+        `Task ${task} of step ${this.#plan.step} failed ${times} times, last on worker ${worker}: ${messageOf(detail)} Put that right, then resume the job.`,
       ),
     );
   }
@@ -160,6 +167,8 @@ export class StepCollector {
    * worker that only waits, a waiting contribution gives way. Its task is queued again.
    */
   relieve(): void {
+    this.#relieved += 1;
+    if (this.#relieved % heldEvery === 0) this.#tellHeld();
     this.#giveUpProofs();
     const { workers, classId } = this.#services;
     const active = workers.connected(classId).filter(({ state }) => state === 'active');
@@ -168,16 +177,29 @@ export class StepCollector {
       this.#proofs.tasks(),
     );
     const lowest = this.#tasks.lowestUnaccepted();
-    if (this.#waiting.size === 0 || lowest === undefined) return;
+    const { waiting } = this.#room;
+    if (waiting.length === 0 || lowest === undefined) return;
     // On its way, rather than waiting for another that proves it.
     if (this.#contributions.undecided(lowest).some((contribution) => !this.#proofs.holds(contribution))) return;
     const holders = this.#tasks.claimsOf(lowest).map((claim) => claim.worker);
     const computing = holders.some((holder) => typeof this.#worker(holder)?.heartbeat.computing === 'string');
     if (computing) return;
-    const candidates = [...this.#waiting].filter(({ worker }) => holders.length === 0 || holders.includes(worker));
+    const candidates = waiting.filter(({ worker }) => holders.length === 0 || holders.includes(worker));
     const [last] = candidates.toSorted((a, b) => b.key.task - a.key.task);
     if (last !== undefined)
       this.#refuse(last, 'no_room', `There is no room for ${taskName(last.key)} before task ${lowest} is done.`);
+  }
+
+  /** Whether a contribution of this worker to this task has begun to arrive and is not decided. */
+  hasFrom(worker: string, task: number): boolean {
+    return this.#contributions.undecided(task).some((contribution) => contribution.worker === worker);
+  }
+
+  /** Who waits for an answer gives up in the end, unless it hears that waiting is right. */
+  #tellHeld(): void {
+    for (const { worker, key, attempt } of this.#contributions.undecided()) {
+      this.#worker(worker)?.send?.({ $case: 'pushHeld', value: { key: toWireKey(key), attempt } });
+    }
   }
 
   /** The step is abandoned, or over: what is still on its way is stale. */
@@ -202,24 +224,10 @@ export class StepCollector {
       this.#refuse(contribution, 'duplicate', `${taskName(key)} has its contribution already.`);
     } else if (!this.#services.admissions.admits(worker)) {
       this.#refuse(contribution, 'not_admitted', `The worker has not shown that it computes the same bits (probe).`);
-    } else if (this.#staged.has(contribution)) {
+    } else if (this.#room.has(contribution)) {
       this.#services.slices.send(slice, { type: 'admit', pushId });
     } else {
-      this.#waiting.add(contribution);
-      this.#admitWaiting();
-    }
-  }
-
-  /** Lets waiting contributions in, lower tasks first, as far as there is room. */
-  #admitWaiting(): void {
-    const inOrder = [...this.#waiting].toSorted((a, b) => a.key.task - b.key.task);
-    for (const contribution of inOrder) {
-      const used = this.#staged.size + this.#sums.held * this.#services.contributionsPerSum;
-      const lowest = contribution.key.task === this.#tasks.lowestUnaccepted();
-      if (used >= this.#services.stagedAtOnce && !lowest) return;
-      this.#waiting.delete(contribution);
-      this.#staged.add(contribution);
-      for (const { slice, pushId } of contribution.parts) this.#services.slices.send(slice, { type: 'admit', pushId });
+      this.#room.enter(contribution);
     }
   }
 
@@ -294,18 +302,18 @@ export class StepCollector {
       return this.#refuse(contribution, 'duplicate', `${taskName(key)} has its contribution already.`);
     }
     this.#winners[key.task] = contribution;
-    this.#sums.add(key.task, null);
+    this.#room.sum(contribution);
     for (const { slice, pushId } of this.#contributions.decide(contribution, 'accepted', '')) {
       this.#services.slices.send(slice, { type: 'accept', pushId });
     }
-    this.#staged.delete(contribution);
     const from = this.#worker(worker);
     from?.noteTask(totals.computeSeconds, totals.samples);
+    this.#services.onAccepted();
     for (const other of this.#contributions.undecided(key.task)) {
       this.#refuse(other, 'duplicate', `${taskName(key)} has its contribution already.`);
     }
     if (this.#tasks.complete) this.#resolve(this.#collected());
-    else this.#admitWaiting();
+    else this.#room.admit();
   }
 
   #refuse(contribution: Contribution, outcome: OutcomeName, detail: string): void {
@@ -331,15 +339,14 @@ export class StepCollector {
     // Who holds a copy computes for nothing, and the lowest task may be another one now.
     this.#services.board.accepted(contribution.key, contribution.worker);
     if (this.#tasks.complete) this.#resolve(this.#collected());
-    else this.#admitWaiting();
+    else this.#room.admit();
   }
 
   #tell(contribution: Contribution, outcome: OutcomeName, detail: string): void {
     for (const { slice, pushId } of this.#contributions.decide(contribution, outcome, detail)) {
       this.#services.slices.send(slice, { type: 'refuse', pushId, outcome, detail });
     }
-    this.#waiting.delete(contribution);
-    if (this.#staged.delete(contribution)) this.#admitWaiting();
+    this.#room.leave(contribution);
   }
 
   #note(workerId: string, task: number, attempt: number, reason: OutcomeName): void {

@@ -31,12 +31,14 @@ export interface StepPlan {
   /** Samples that are computed: all but those of `excludedShards`. Gradients are scaled by this number. */
   readonly samplesLeft: number;
   readonly excludedShards: readonly number[];
+  /** Ids of the samples that these hold. */
+  readonly excluded: readonly number[];
   readonly tasks: readonly TaskPlan[];
   /** SHA-256 over the tasks' hashes (as bytes), in task order; hexadecimal. */
   readonly sampleIdsSha256: string;
 }
 
-type Training = Pick<JobSpec['training'], 'batchSize' | 'shardSize' | 'shardsPerTask' | 'seed'>;
+type Training = Pick<JobSpec['training'], 'batchSize' | 'shardSize' | 'shardsPerTask' | 'seed' | 'shuffle'>;
 
 /**
  * @param trainCount samples of an epoch
@@ -49,15 +51,19 @@ export function planStep(
   excludedShards: readonly number[] = [],
 ): StepPlan {
   const { epoch, first, count } = miniBatchPositions(trainCount, training.batchSize, step);
-  const shards = shardsOf(count, training.shardSize)
-    .map((shard, index) => ({ shard: index, first: first + shard.first, samples: shard.count }))
-    .filter(({ shard }) => !excludedShards.includes(shard));
+  const all = shardsOf(count, training.shardSize).map((shard, index) => ({
+    shard: index,
+    first: first + shard.first,
+    samples: shard.count,
+  }));
+  const shards = all.filter(({ shard }) => !excludedShards.includes(shard));
   const idsOf = idsReader(training, trainCount, { epoch, first, samples: count });
   const groups = shards.length === 0 ? [] : tasksOf(shards.length, training.shardsPerTask);
   const tasks = groups.map(({ firstShard, shardCount }, task) =>
     taskOf(task, shards.slice(firstShard, firstShard + shardCount), idsOf),
   );
-  return { step, epoch, first, samples: count, excludedShards, ...totalsOf(tasks) };
+  const excluded = all.filter((shard) => !shards.includes(shard)).flatMap((shard) => [...idsOf(shard)]);
+  return { step, epoch, first, samples: count, excludedShards, excluded, ...totalsOf(tasks) };
 }
 
 /** The same step with each shard of some of its tasks as a task of its own: to find out which one is to blame. */
@@ -77,7 +83,7 @@ export function planShardsSingly(
 export function idsOfShard(training: Training, trainCount: number, plan: StepPlan, shard: number): number[] {
   const found = shardsOf(plan.samples, training.shardSize)[shard];
   if (found === undefined) throw new RangeError(`Step ${plan.step} has no shard ${shard}.`);
-  return [...sampleIds(training.seed, plan.epoch, trainCount, plan.first + found.first, found.count)];
+  return [...sampleIds(training, plan.epoch, trainCount, plan.first + found.first, found.count)];
 }
 
 /** Tasks that a step of a whole mini-batch has: how many workers can help at once. */
@@ -104,7 +110,7 @@ export function entryShards(shards: readonly ShardPlan[]): { first: number; samp
 }
 
 function idsReader(training: Training, trainCount: number, batch: { epoch: number; first: number; samples: number }) {
-  const ids = sampleIds(training.seed, batch.epoch, trainCount, batch.first, batch.samples);
+  const ids = sampleIds(training, batch.epoch, trainCount, batch.first, batch.samples);
   return ({ first, samples }: ShardPlan) => ids.subarray(first - batch.first, first - batch.first + samples);
 }
 

@@ -1,6 +1,6 @@
 // Hands out the tasks of one job: puts them in the queue, answers claims, and notices what got lost on the way.
 // Owns the open steps' task states; refuses to know what tasks compute and which contribution wins.
-import { entryId, type TaskEntry, type TaskKey, toWireKey } from '#proto/task-entry.js';
+import { entryId, type TaskEntry, type TaskKey, taskName, toWireKey } from '#proto/task-entry.js';
 import type { StepId, StepTasks, TaskAttempt } from './step-tasks.js';
 import type { QueuedEntry, TaskQueue } from './task-queue.js';
 import type { Logger } from '../log.js';
@@ -11,6 +11,13 @@ const lostAfterMs = 1000;
 /** A task that computes without progress is given to another after this many median task times, at least. */
 const leaseFactor = 10;
 const leaseAtLeastMs = 10_000;
+/**
+ * A task whose version is there, and that its worker neither computes nor delivers although its compute thread is free, is
+ * given to another after this, milliseconds: its images or parameters do not come. Long, as both may have a long way.
+ */
+const unbegunAfterMs = 300_000;
+/** And is told people after this. */
+const unbegunToldAfterMs = 30_000;
 /** A task that a worker took which may not have it is queued again after this, milliseconds. */
 const elsewhereAfterMs = 100;
 /** An idle worker gets a second copy of a task held for this many median task times. */
@@ -39,6 +46,12 @@ export interface TaskBoardOptions {
   readonly takes: (worker: PoolWorker) => boolean;
   /** Called with each pass. */
   readonly onPass?: () => void;
+  /** Whether a worker's contribution to a task of the present step is on its way. */
+  readonly delivers: (key: TaskKey, worker: string) => boolean;
+  /** A worker lost a task that it did not begin; `complaint` says so, for people. */
+  readonly onUnbegun: (key: TaskKey, worker: PoolWorker, complaint: string) => void;
+  /** `trouble` has changed. */
+  readonly onTrouble: () => void;
 }
 
 export class TaskBoard {
@@ -51,6 +64,10 @@ export class TaskBoard {
   #elsewhereTimer: NodeJS.Timeout | undefined;
   #passing = false;
   #queueProblem: string | undefined;
+  /** Who holds a task and does not begin it. */
+  #unbegun: string | undefined;
+  /** Since when the step before which nothing else is due is open. */
+  #presentSince = 0;
 
   constructor(options: TaskBoardOptions) {
     this.#options = options;
@@ -72,14 +89,15 @@ export class TaskBoard {
     for (const { tasks } of [...this.#open.values()]) this.close(tasks.id);
   }
 
-  /** Why tasks do not get into the queue, when they do not. */
-  get queueProblem(): string | undefined {
-    return this.#queueProblem;
+  /** Why tasks do not get into the queue, or are not begun, when that is so. */
+  get trouble(): string | undefined {
+    return this.#queueProblem ?? this.#unbegun;
   }
 
   /** Queues a step's tasks, in index order. */
   async open(open: OpenTasks): Promise<void> {
     this.#open.set(nameOf(open.tasks.id), open);
+    if (!open.lookAhead) this.#presentSince = this.#now();
     await this.#queueOpen();
   }
 
@@ -161,10 +179,11 @@ export class TaskBoard {
   async reconcile(): Promise<void> {
     if (this.#passing) return;
     this.#passing = true;
+    const { trouble } = this;
     try {
       // Counted before anything is queued anew: what has waited that long waits for somebody to have room.
       const overdue = this.#sorted()[0]?.tasks.queuedSince(this.#now() - lostAfterMs).length ?? 0;
-      const withdrawn = this.#expireLeases();
+      const withdrawn = this.#expireLeases() + this.#withdrawUnbegun();
       this.#options.onPass?.();
       await this.#findLost();
       await this.#queueOpen();
@@ -175,6 +194,7 @@ export class TaskBoard {
       this.#noteQueue(error as Error);
     } finally {
       this.#passing = false;
+      if (this.trouble !== trouble) this.#options.onTrouble();
     }
   }
 
@@ -239,6 +259,36 @@ export class TaskBoard {
           { worker: worker.name, tasks: held },
           `Worker ${worker.name} ${why}; its tasks go to others.`,
         );
+      }
+    }
+    return withdrawn;
+  }
+
+  /** Opens what workers hold and could compute, but do not; says how many tasks. */
+  #withdrawUnbegun(): number {
+    const now = this.#now();
+    this.#unbegun = undefined;
+    const [present] = this.#sorted();
+    if (present === undefined || present.lookAhead) return 0;
+    const { tasks } = present;
+    let withdrawn = 0;
+    for (const worker of this.#workers()) {
+      if (worker.heartbeat.computing !== null) continue;
+      for (const task of tasks.heldBy(worker.id)) {
+        const key = { ...tasks.id, task };
+        const { attempt, since } = tasks.claimsOf(task).find((claim) => claim.worker === worker.id)!;
+        const idleMs = now - Math.max(since, this.#presentSince, worker.computedAt);
+        if (idleMs < unbegunToldAfterMs || this.#options.delivers(key, worker.id)) continue;
+        const complaint =
+          `Worker ${worker.name} has had ${taskName(key)} for ${Math.floor(idleMs / 10_000) * 10} s and has not begun it: ` +
+          'its images or its parameters do not come. Its log may tell more.';
+        this.#unbegun = complaint;
+        if (idleMs < Math.max(unbegunAfterMs, leaseFactor * medianMs(worker))) continue;
+        this.#options.log.warn({ worker: worker.name }, `${complaint} The task goes to others.`);
+        this.#cancel(worker.id, key, attempt);
+        tasks.elsewhere(task, worker.id);
+        withdrawn += 1;
+        this.#options.onUnbegun(key, worker, complaint);
       }
     }
     return withdrawn;

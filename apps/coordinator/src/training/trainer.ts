@@ -1,15 +1,19 @@
 // Trains one job, step by step: plan, hand out, collect, commit, publish. Owns the order in which things happen;
 // refuses to know how tasks travel (task-board.ts), how contributions are judged (step-collector.ts), how sums and
 // updates are computed (slices/) and what a commit and a checkpoint consist of (commit.ts, job-checkpoints.ts).
-import { contributionBytes } from '#model/memory.js';
+import { evaluationShardSize } from '#model/evaluation-views.js';
+import { contributionBytes, estimateCoordinatorMemory } from '#model/memory.js';
 import { stepsPerEpoch } from '#model/sampler.js';
 import { type ScheduleState, totalStepsOf } from '#model/schedule.js';
+import { VectorMemory } from '#model/simd/vector-memory.js';
 import { versionChecksum } from '#proto/blocks.js';
+import { hostClockMs } from '#proto/host-clock.js';
 import type { TaskKey } from '#proto/task-entry.js';
 import type { PoolWorker } from '../workers/worker-registry.js';
 import { abortable } from './abortable.js';
 import { Admissions } from './admissions.js';
 import { appendOrPause, type CommittedStep, Committer } from './commit.js';
+import { Complaints } from './complaints.js';
 import { Evaluation, type EvaluationAnswer } from './evaluation.js';
 import { JobCheckpoints } from './job-checkpoints.js';
 import { NotFiniteTasks } from './not-finite.js';
@@ -20,7 +24,7 @@ import type { PublishedVersion, PushReport } from './slices/messages.js';
 import { StateBuffers } from './state-buffers.js';
 import { StepClock } from './step-clock.js';
 import { type CollectedStep, StepCollector } from './step-collector.js';
-import { entryShards, planEvaluation, planStep, type StepPlan } from './step-plan.js';
+import { entryShards, planEvaluation, planStep, type StepPlan, tasksPerStep } from './step-plan.js';
 import { StepTasks } from './step-tasks.js';
 import { TaskBoard } from './task-board.js';
 import type { TrainingJob, TrainingProgress, TrainingServices } from './training-job.js';
@@ -36,7 +40,10 @@ export class Trainer {
   readonly progress: TrainingProgress;
   readonly board: TaskBoard;
   readonly admissions: Admissions;
+  readonly complaints = new Complaints();
   readonly #services: TrainingServices;
+  /** Holds the versions, and what slices stage and sum. */
+  readonly #memory: VectorMemory;
   readonly #buffers: StateBuffers;
   readonly #checkpoints: JobCheckpoints;
   readonly #committer: Committer;
@@ -55,7 +62,9 @@ export class Trainer {
     this.#services = services;
     const { spec, layout, dataset, classId } = job;
     const counts = { parameters: layout.parameterCount, statistics: layout.statisticCount };
-    this.#buffers = new StateBuffers(counts, (buffer, state) =>
+    const tasks = tasksPerStep(spec.training, dataset.trainCount);
+    this.#memory = VectorMemory.ofBytes(estimateCoordinatorMemory(spec, tasks, services.stagingBytes));
+    this.#buffers = new StateBuffers(counts, this.#memory, (buffer, state) =>
       services.slices.broadcast({ type: 'add-buffer', jobId: job.id, buffer, state }),
     );
     const { queue, workers, log, now } = services;
@@ -71,6 +80,12 @@ export class Trainer {
       now,
       takes: ({ id }) => !this.admissions.refuses(id),
       onPass: () => this.#collector?.relieve(),
+      delivers: (key, worker) => this.#collector?.hasFrom(worker, key.task) === true,
+      onUnbegun: (key, worker, complaint) => {
+        this.complained(complaint);
+        this.taskFailed(key, worker.name, complaint);
+      },
+      onTrouble: () => services.onProgress(),
     });
     this.admissions = new Admissions(reproducibility === 'strict', services.probe);
     const totalSteps = totalStepsOf(spec.training, dataset.trainCount);
@@ -139,6 +154,7 @@ export class Trainer {
     whenWhole: (collected: CollectedStep) => Promise<void>,
   ): Promise<'stopped' | 'committed' | CollectedStep> {
     if (signal.aborted) return 'stopped';
+    const start = hostClockMs();
     const collector = this.#openStep(plan, tasks);
     try {
       await this.#handOut(plan, tasks);
@@ -146,6 +162,10 @@ export class Trainer {
       if (collected === undefined) return 'stopped';
       if (collected.notFinite.length > 0) return collected;
       await whenWhole(collected);
+      this.#services.spans.record({
+        ...{ jobId: this.job.id, step: plan.step, row: 'trainer', name: `step ${plan.step}` },
+        ...{ startMs: start, endMs: hostClockMs() },
+      });
       return 'committed';
     } finally {
       collector.close();
@@ -191,6 +211,7 @@ export class Trainer {
       proofShare: spec.faults.proofShare,
       seed: spec.training.seed,
       classId: this.job.classId,
+      onAccepted: () => this.complaints.clear(),
     });
     this.#collector = collector;
     const { jobId, lineage, step, round } = tasks.id;
@@ -280,10 +301,12 @@ export class Trainer {
     const { version } = this.#version;
     if (!this.#evaluationDueAt(version) || this.progress.test?.step === version) return true;
     const { id: jobId, lineage, spec, dataset } = this.job;
-    const plan = planEvaluation(spec.training.shardSize, dataset.testCount);
+    const shardSize = evaluationShardSize(spec.model, spec.evaluation, spec.training.shardSize);
+    const plan = planEvaluation(shardSize, dataset.testCount);
     const evaluation = new Evaluation({ jobId, lineage, version }, plan, this.board);
     this.#evaluation = evaluation;
     this.progress.evaluating = true;
+    const start = hostClockMs();
     try {
       this.#services.slices.broadcast({ type: 'publish', version: this.#version });
       await evaluation.start();
@@ -297,6 +320,10 @@ export class Trainer {
         'test/top5': top5,
       });
       this.#clock.paused();
+      this.#services.spans.record({
+        ...{ jobId, step: version, row: 'evaluation', name: `evaluation of version ${version}` },
+        ...{ startMs: start, endMs: hostClockMs() },
+      });
       return true;
     } finally {
       evaluation.close();
@@ -316,7 +343,9 @@ export class Trainer {
 
   takeEvaluation(key: TaskKey, worker: string, answer: EvaluationAnswer): OutcomeName {
     if (!this.admissions.admits(worker)) return 'not_admitted';
-    return this.#evaluation?.take(key, worker, answer) ?? 'stale';
+    const outcome = this.#evaluation?.take(key, worker, answer) ?? 'stale';
+    if (outcome === 'accepted') this.complaints.clear();
+    return outcome;
   }
 
   workerGone(worker: string): void {
@@ -337,6 +366,12 @@ export class Trainer {
     return this.admissions.judge(worker.id, worker.name, checksum);
   }
 
+  /** A worker did not do a task, and says why: people hear of it where that goes on. */
+  complained(complaint: string): void {
+    this.complaints.add(complaint);
+    this.#services.onProgress();
+  }
+
   /** A worker could not compute a task: it goes to another, a few times. */
   taskFailed(key: TaskKey, worker: string, detail: string): void {
     if (key.kind === 'evaluate') this.#evaluation?.failed(key.task, worker, detail);
@@ -353,7 +388,7 @@ export class Trainer {
   async #open(): Promise<void> {
     const { job } = this;
     const { slices, ledger, metrics, onOpened, onProgress } = this.#services;
-    slices.broadcast({ type: 'open-job', job: sliceJobOf(job) });
+    slices.broadcast({ type: 'open-job', job: sliceJobOf(job), memory: this.#memory.memory });
     const buffer = await this.#buffers.spare(undefined);
     const { step, scheduleState } = await this.#checkpoints.restore(buffer);
     this.#scheduleState = scheduleState;

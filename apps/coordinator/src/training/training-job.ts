@@ -1,7 +1,9 @@
 // What a trainer needs to know of a job, what it tells of its progress, and how it ends. Types, and the errors that end it.
 import type { Dataset } from '#model/datasets/dataset.js';
+import type { InitialWeights } from '#model/exchange/initial-weights.js';
 import type { JobSpec } from '#model/job-spec.js';
 import type { ParameterLayout } from '#model/parameters.js';
+import type { SpanRing } from '#proto/span-ring.js';
 import type { Logger } from '../log.js';
 import type { CheckpointStore } from '../checkpoints/checkpoint-store.js';
 import type { MetricsSink } from '../telemetry/job-metrics.js';
@@ -19,6 +21,8 @@ export interface TrainingJob {
   readonly layout: ParameterLayout;
   readonly dataset: Dataset;
   readonly checkpointFolder: string;
+  /** Weights that it starts from; undefined for random ones. */
+  readonly initialWeights?: InitialWeights | undefined;
   /** Of Lockstep, Node and TensorFlow, for the manifest. */
   readonly versions: Readonly<Record<string, string>>;
   /** Class that the job is pinned to; undefined when any worker may contribute. */
@@ -36,6 +40,8 @@ export interface TrainingServices {
   readonly checkpoints: Pick<CheckpointStore, 'write' | 'restore'>;
   readonly ledger: Ledger;
   readonly metrics: MetricsSink;
+  /** What was done when, for the timeline. */
+  readonly spans: Pick<SpanRing, 'record'>;
   readonly log: Logger;
   /** The probe's checksum, where a worker has computed it before. */
   readonly probe: ProbeRecord;

@@ -1,7 +1,7 @@
 // The live workers: who they are, their sessions, what they did. Knows no gRPC (a session is a function that sends)
 // and no tasks: what a worker holds is the training's to know.
 import { randomBytes } from 'node:crypto';
-import type { NumericsClass, SessionResponse } from '#proto/generated/lockstep/v1/pool.js';
+import type { ImageCounts, NumericsClass, SessionResponse } from '#proto/generated/lockstep/v1/pool.js';
 import { NotFoundError } from '../errors.js';
 import type { WorkerView } from '../jobs/ports.js';
 import { classIdOf, describeClass } from './numerics-class.js';
@@ -28,7 +28,11 @@ export interface HeartbeatReport {
   readonly computing: string | null;
   readonly residentBytes: number;
   readonly tensors: number;
+  /** Undefined from a worker that does not tell. */
+  readonly images?: ImageCounts | undefined;
 }
+
+const noImages = { images: 0, seconds: 0, cacheHits: 0, starvedSeconds: 0 } as const;
 
 /** A worker from its registration to the end of its session. */
 export class PoolWorker {
@@ -47,6 +51,8 @@ export class PoolWorker {
   heartbeatAt: number;
   /** When the progress counter last moved, or computing began, milliseconds. */
   progressAt: number;
+  /** When the compute thread was last heard to be at work, milliseconds. */
+  computedAt: number;
   accepted = 0;
   readonly refused = new Map<string, number>();
   readonly taskTimes: { seconds: number; samples: number }[] = [];
@@ -62,6 +68,7 @@ export class PoolWorker {
     this.instructionSets = deviceKind === 'cpu' ? worker.numericsClass.instructionSet.split(',') : [];
     this.heartbeatAt = now;
     this.progressAt = now;
+    this.computedAt = now;
   }
 
   noteTask(seconds: number, samples: number): void {
@@ -133,6 +140,7 @@ export class WorkerRegistry {
       worker.progressAt = now;
       if (worker.state === 'hung') worker.state = 'active';
     }
+    if (report.computing !== null) worker.computedAt = now;
     worker.heartbeat = report;
     worker.heartbeatAt = now;
     this.#changed(worker);
@@ -223,6 +231,7 @@ export class WorkerRegistry {
       refused: Object.fromEntries(worker.refused),
       heartbeatAgeSeconds: Math.max(0, (this.#now() - worker.heartbeatAt) / 1000),
       residentBytes: worker.heartbeat.residentBytes,
+      images: worker.heartbeat.images ?? noImages,
       tensors: worker.heartbeat.tensors,
       connectedAt: worker.connectedAt.toISOString(),
     };

@@ -12,6 +12,7 @@ const columns: readonly Column[] = [
   { title: 'EPOCH' },
   { title: 'EXPECTED', align: 'right' },
   { title: 'COMMITTED', align: 'right' },
+  { title: 'EXCLUDED', align: 'right' },
   { title: 'DUPLICATED', align: 'right' },
   { title: 'MISSING', align: 'right' },
 ];
@@ -31,16 +32,19 @@ export async function audit(api: Api, id: string, options: ClientOptions): Promi
 export function auditTable(report: AuditReport, width: number | undefined): string[] {
   const row = (name: string, part: Omit<AuditReport['epochs'][number], 'epoch'>): string[] => [
     name,
-    ...[part.expected, part.committed, part.duplicated, part.missing].map(formatCount),
+    ...[part.expected, part.committed, part.excluded, part.duplicated, part.missing].map(formatCount),
   ];
   const rows = report.epochs.map((epoch) => row(String(epoch.epoch + 1), epoch));
   return renderTable(columns, [...rows, row('all', report)], width);
 }
 
 export function verdict(report: AuditReport): string {
-  const excluded = report.excluded === 0 ? '' : `, ${formatCount(report.excluded)} excluded on purpose`;
+  const excluded =
+    report.excluded === 0
+      ? ''
+      : `; ${formatCount(report.excluded)} more were left out as not finite, as the job asks for`;
   return report.clean
-    ? `clean: each of ${formatCount(report.expected)} samples up to version ${formatCount(report.version)} was committed exactly once${excluded}`
+    ? `clean: each of ${formatCount(report.committed)} samples up to version ${formatCount(report.version)} was committed exactly once${excluded}`
     : `not clean: of ${formatCount(report.expected)} samples up to version ${formatCount(report.version)}, ` +
         `${formatCount(report.missing)} are missing and ${formatCount(report.duplicated)} duplicated${excluded}`;
 }

@@ -1,7 +1,8 @@
 // What the main thread and a slice's thread say to each other. Tensors never pass here: they lie in
-// SharedArrayBuffers that both see. Types only.
+// memory that both see. Types only.
 import type { Layer } from '#model/layer-norms.js';
 import type { DecayRange } from '#model/optimizer.js';
+import type { Span } from '#proto/span-ring.js';
 import type { TaskKey } from '#proto/task-entry.js';
 import type { OutcomeName } from '../outcome.js';
 
@@ -10,6 +11,12 @@ export interface StateArrays {
   readonly parameters: Float32Array;
   readonly momentum: Float32Array;
   readonly statistics: Float32Array;
+}
+
+/** A version's arrays as they are made. */
+export interface StateBuffer extends StateArrays {
+  /** Whether they lie in the job's memory of vectors; else in memory of their own, which threads share too. */
+  readonly inMemory: boolean;
 }
 
 /** What a slice must know of a job to stage, sum and update. */
@@ -59,9 +66,9 @@ export interface RangeUpdate {
 }
 
 export type SliceCommand =
-  | { readonly type: 'open-job'; readonly job: SliceJob }
+  | { readonly type: 'open-job'; readonly job: SliceJob; readonly memory: WebAssembly.Memory }
   | { readonly type: 'close-job'; readonly jobId: string }
-  | { readonly type: 'add-buffer'; readonly jobId: string; readonly buffer: number; readonly state: StateArrays }
+  | { readonly type: 'add-buffer'; readonly jobId: string; readonly buffer: number; readonly state: StateBuffer }
   | { readonly type: 'publish'; readonly version: PublishedVersion }
   | { readonly type: 'open-step'; readonly step: OpenStep }
   | { readonly type: 'close-step'; readonly jobId: string }
@@ -122,6 +129,8 @@ export type SliceReport =
       readonly attempt: number;
       readonly outcome: OutcomeName;
     }
+  /** What it did since it reported last; at the end of each step. */
+  | { readonly type: 'spans'; readonly spans: readonly Span[] }
   | ({ readonly type: 'answer'; readonly request: number } & SliceAnswer)
   | { readonly type: 'failed'; readonly request: number; readonly problem: string };
 

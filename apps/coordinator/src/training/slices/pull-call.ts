@@ -2,6 +2,7 @@
 // Refuses to know who pulls and why.
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
 import { blockMessage } from '#proto/blocks.js';
+import { hostClockMs } from '#proto/host-clock.js';
 import type { PullParametersRequest, PullParametersResponse } from '#proto/generated/lockstep/v1/reducer.js';
 import { writeAll } from '#proto/streams.js';
 import { WireError } from '#proto/wire-error.js';
@@ -34,7 +35,9 @@ export async function servePull(slice: Slice, call: Call): Promise<void> {
     const version = await job.versions.when(name.lineage, name.version, gone.signal);
     const signal = AbortSignal.any([gone.signal, job.versions.readerSignal(version.buffer)]);
     const site = { call: 'Reducer.PullParameters', peer: call.getPeer() };
+    const start = hostClockMs();
     await writeAll(call, messagesFor(job, version), site, { stallMs, signal });
+    slice.note('pull', 'pull', { jobId: version.jobId, step: version.version }, start);
     call.end();
   } catch (error) {
     if (error instanceof VersionGoneError) fail(call, status.NOT_FOUND, error.message);

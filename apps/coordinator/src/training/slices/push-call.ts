@@ -2,6 +2,7 @@
 // rest to the main thread, which alone decides what counts. Refuses to know other slices and other contributions.
 import type { sendUnaryData, ServerReadableStream } from '@grpc/grpc-js';
 import { BlockCollector, type BlockFault } from '#proto/block-collector.js';
+import { hostClockMs } from '#proto/host-clock.js';
 import { isIntact } from '#proto/contribution-seal.js';
 import {
   type Block,
@@ -124,6 +125,8 @@ export class Push {
   readonly #id: number;
   readonly #collector: BlockCollector;
   #staged: Staged | undefined;
+  /** When the first block came. */
+  #startMs: number | undefined;
   #admit!: (admitted: boolean) => void;
   #settled = false;
   /** Resolves to false when it was refused instead. */
@@ -154,6 +157,7 @@ export class Push {
   }
 
   block(block: Block): void {
+    this.#startMs ??= hostClockMs();
     const verdict = this.#collector.accept(block);
     if (!verdict.ok) throw new Refusal(outcomeOfFault[verdict.fault], verdict.detail);
     const notFinite = this.#job.slice.receive(this.#staged!, verdict.range, block.data);
@@ -169,6 +173,7 @@ export class Push {
       throw new Refusal('checksum_mismatch', 'The checksum of the header and totals is wrong.');
     const { sampleIdsSha256, ...totals } = end.totals!;
     const checksums = this.#collector.checksums;
+    if (this.#startMs !== undefined) this.#slice.note('stage', 'stage', this.#key, this.#startMs);
     this.#slice.report({
       type: 'push-whole',
       pushId: this.#id,
@@ -181,7 +186,9 @@ export class Push {
   /** It won: its numbers join the sum. */
   accept(): void {
     if (this.#settled || this.#staged === undefined) return;
+    const start = hostClockMs();
     this.#job.slice.add(this.#key.task, this.#staged);
+    this.#slice.note('reduce', 'add', this.#key, start);
     this.#staged = undefined;
     this.#settle('accepted', '');
   }

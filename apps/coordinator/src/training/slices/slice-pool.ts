@@ -1,6 +1,7 @@
 // Starts the slices' threads and speaks with all of them at once. Refuses to know what the commands mean.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import type { Span } from '#proto/span-ring.js';
 import type {
   PushReport,
   SliceAnswer,
@@ -33,6 +34,7 @@ export class SlicePool implements Slices {
   /** Ports that the slices listen on, in order of slices. */
   readonly ports: readonly number[];
   onPush: (slice: number, report: PushReport) => void = () => undefined;
+  onSpans: (spans: readonly Span[]) => void = () => undefined;
   /** A slice's thread died: nothing can go on. */
   onCrash: (error: Error) => void = () => undefined;
 
@@ -117,6 +119,8 @@ export class SlicePool implements Slices {
         pending?.reject(new Error(`Slice ${slice}: ${report.problem}`));
         return;
       }
+      case 'spans':
+        return this.onSpans(report.spans);
       case 'listening':
       case 'cannot-listen':
         return;

@@ -1,9 +1,15 @@
 // The state of one slice: its jobs, the versions that can be pulled, and the pushes under way. Carries out the main
 // thread's commands. Refuses to know gRPC; `push-call.ts` and `pull-call.ts` bring calls here.
+import { VectorMemory } from '#model/simd/vector-memory.js';
+import { hostClockMs } from '#proto/host-clock.js';
+import type { Span } from '#proto/span-ring.js';
 import { JobSlice } from './job-slice.js';
 import type { OpenStep, SliceAnswer, SliceCommand, SliceOptions, SliceReport } from './messages.js';
 import { PublishedVersions } from './published-versions.js';
 import type { Push } from './push-call.js';
+
+/** Spans that wait for the step's end; evaluations have none, and must not fill the memory. */
+const mostSpans = 4096;
 
 export interface JobOnSlice {
   readonly slice: JobSlice;
@@ -17,6 +23,7 @@ export class Slice {
   readonly #jobs = new Map<string, JobOnSlice>();
   readonly #pushes = new Map<number, Push>();
   #pushCount = 0;
+  #spans: Span[] = [];
 
   constructor(options: SliceOptions, report: (report: SliceReport) => void) {
     this.options = options;
@@ -34,6 +41,21 @@ export class Slice {
     return this.#pushCount;
   }
 
+  /** Notes what was done from `startMs` to now for the timeline; `row` says by which part of the slice. */
+  note(row: string, name: string, about: Pick<Span, 'jobId' | 'step' | 'task'>, startMs: number): void {
+    if (this.#spans.length >= mostSpans) this.#spans.shift();
+    const { jobId, step, task } = about;
+    this.#spans.push({
+      jobId,
+      step,
+      task,
+      row: `slice ${this.options.slice} ${row}`,
+      name,
+      startMs,
+      endMs: hostClockMs(),
+    });
+  }
+
   forget(pushId: number): void {
     this.#pushes.delete(pushId);
   }
@@ -45,7 +67,7 @@ export class Slice {
         const { slice, slices } = this.options;
         const { jobId } = command.job;
         this.#jobs.set(jobId, {
-          slice: new JobSlice(command.job, slice, slices),
+          slice: new JobSlice(command.job, slice, slices, new VectorMemory(command.memory)),
           versions: new PublishedVersions(jobId),
           step: undefined,
         });
@@ -71,6 +93,8 @@ export class Slice {
         const job = this.#known(command.jobId);
         job.step = undefined;
         job.slice.closeStep();
+        if (this.#spans.length > 0) this.report({ type: 'spans', spans: this.#spans });
+        this.#spans = [];
         return;
       }
       case 'admit':
@@ -89,14 +113,17 @@ export class Slice {
         }));
         return;
       case 'summarise':
-        this.#answer(command.request, () => this.#known(command.jobId).slice.summarise());
+        this.#answer(command.request, () => {
+          const job = this.#known(command.jobId);
+          return this.#noting('norms', job, () => job.slice.summarise());
+        });
         return;
       case 'apply': {
         const { update } = command;
         this.#answer(command.request, () => {
           const job = this.#known(update.jobId);
           job.versions.overwrite(update.toBuffer);
-          return job.slice.apply(update);
+          return this.#noting('update', job, () => job.slice.apply(update));
         });
       }
     }
@@ -108,6 +135,14 @@ export class Slice {
     } catch (error) {
       this.report({ type: 'failed', request, problem: error instanceof Error ? error.message : String(error) });
     }
+  }
+
+  /** Work on the open step's sum. */
+  #noting<T>(name: string, { slice, step }: JobOnSlice, work: () => T): T {
+    const start = hostClockMs();
+    const result = work();
+    if (step !== undefined) this.note('reduce', name, { jobId: slice.job.jobId, step: step.step }, start);
+    return result;
   }
 
   #known(jobId: string): JobOnSlice {

@@ -80,7 +80,7 @@ export class SimulatedSlices implements Slices {
       if (Object.keys(pending.answers).length === this.count) pending.resolve(together(pending.answers));
     } else if (report.type === 'failed') {
       this.#pending.get(report.request)!.reject(new Error(report.problem));
-    } else if (report.type !== 'listening' && report.type !== 'cannot-listen') {
+    } else if (report.type !== 'listening' && report.type !== 'cannot-listen' && report.type !== 'spans') {
       this.onPush(slice, report);
     }
   }

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { PassThrough } from 'node:stream';
 import { roundToBfloat16 } from '#model/reduction.js';
-import { sampleIds } from '#model/sampler.js';
+import { type SampleOrder, sampleIds } from '#model/sampler.js';
 import { blockMessage } from '#proto/blocks.js';
 import { sealedEnd } from '#proto/contribution-seal.js';
 import type { NumericsClass, SessionResponse } from '#proto/generated/lockstep/v1/pool.js';
@@ -34,7 +34,7 @@ export interface Surroundings {
   readonly slices: SimulatedSlices;
   readonly queue: SimulatedQueue;
   readonly trainCount: number;
-  readonly seed: number;
+  readonly order: SampleOrder;
   /** A sample whose gradient is never finite. */
   readonly poisoned?: number | undefined;
 }
@@ -61,6 +61,8 @@ export class SimulatedWorker {
   biased = false;
   /** Told to leave. */
   leaving = false;
+  /** What it prepares does not get done, though it goes on otherwise, until it loses the task. */
+  stuck = false;
   /** Stopped by SIGSTOP: it makes no move. */
   frozen = false;
 
@@ -75,12 +77,17 @@ export class SimulatedWorker {
     if (this.frozen) return [];
     const moves: (() => void)[] = [];
     if (this.#preparing === undefined && this.#world.queue.length > 0) moves.push(() => this.#fetch());
-    const ready = this.#preparing !== undefined && this.#computing === undefined && this.#uploads.length < 4;
+    const ready =
+      this.#preparing !== undefined && !this.stuck && this.#computing === undefined && this.#uploads.length < 4;
     const version = ready ? this.#versionFor(this.#preparing!.entry) : undefined;
     if (version !== undefined) moves.push(() => this.#begin(version));
     if (this.#computing !== undefined) moves.push(() => this.finish());
     for (const upload of this.#uploads) moves.push(() => this.#send(upload));
     return moves;
+  }
+
+  get prepares(): boolean {
+    return this.#preparing !== undefined && !this.frozen;
   }
 
   get computes(): boolean {
@@ -151,7 +158,8 @@ export class SimulatedWorker {
     if (this.#preparing !== undefined && taskId(this.#preparing.entry.key) === name) {
       this.#world.queue.done(this.#preparing.id);
       this.#preparing = undefined;
-      if (message.$case === 'yieldTask') this.#world.jobs.release(key, this.#member, undefined);
+      this.stuck = false;
+      if (message.$case === 'yieldTask') this.#world.jobs.release(key, this.#member);
     }
     if (
       message.$case === 'cancelTask' &&
@@ -163,9 +171,9 @@ export class SimulatedWorker {
   }
 
   #upload(entry: TaskEntry, version: PublishedVersion, fault: Fault | undefined): void {
-    const { slices, seed, trainCount } = this.#world;
+    const { slices, order, trainCount } = this.#world;
     const ids = Uint32Array.from(
-      entry.shards.flatMap(({ first, samples }) => [...sampleIds(seed, entry.epoch, trainCount, first, samples)]),
+      entry.shards.flatMap(({ first, samples }) => [...sampleIds(order, entry.epoch, trainCount, first, samples)]),
     );
     if (this.#world.poisoned !== undefined && ids.includes(this.#world.poisoned)) fault = 'not finite';
     const hash = createHash('sha256').update(new Uint8Array(ids.buffer)).digest();

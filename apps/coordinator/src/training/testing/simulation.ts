@@ -34,6 +34,7 @@ const dataset = { kind: 'synthetic', trainCount, testCount: 20, indexHash: '' } 
 /** After this many turns no more faults happen, so that the job can end. */
 const faultyTurns = 400;
 const longestRun = 20_000;
+const mostStuck = 3;
 
 export interface Scenario {
   readonly seed: number;
@@ -44,6 +45,8 @@ export interface Scenario {
   readonly poison?: { readonly sampleId: number; readonly onNotFinite: 'pause' | 'exclude' };
   /** Share of tasks that two workers must agree on. */
   readonly proofShare?: number;
+  /** Idle workers get copies of what takes long. @default true */
+  readonly speculation?: boolean;
   /** The first worker computes other bits than the others, until it is sent away. */
   readonly biased?: boolean;
   /** Room for contributions in the slices. */
@@ -62,7 +65,7 @@ export interface Outcome {
   readonly sentAway: number;
 }
 
-function specOf({ wire, poison, proofShare }: Scenario) {
+function specOf({ wire, poison, proofShare, speculation }: Scenario) {
   return resolveJobSpec({
     model: { architecture: 'resnet8' },
     dataset: { kind: 'synthetic', size: trainCount, testSize: 20 },
@@ -76,7 +79,11 @@ function specOf({ wire, poison, proofShare }: Scenario) {
       wire,
       schedule: { kind: 'constant', learningRate: 0.1 },
     },
-    faults: { onNotFinite: poison?.onNotFinite ?? 'pause', proofShare: proofShare ?? 0 },
+    faults: {
+      onNotFinite: poison?.onNotFinite ?? 'pause',
+      proofShare: proofShare ?? 0,
+      speculation: speculation ?? true,
+    },
     evaluation: { everyEpochs: 1 },
     checkpoint: { everySteps: 2 },
   });
@@ -107,6 +114,7 @@ class Simulation {
   #sentAway = 0;
   #lineage = 0;
   #notFinite = new Set<number>();
+  #stuck = 0;
   #workers: SimulatedWorker[] = [];
   #coordinator!: {
     registry: WorkerRegistry;
@@ -164,6 +172,7 @@ class Simulation {
       ledger,
       probe: { checksum: null, keep: () => undefined },
       stagingBytes: this.#scenario.stagingBytes,
+      spans: { record: () => undefined },
       metrics: { append: () => undefined, truncateFrom: () => undefined, flush: () => undefined },
       log: pino({ level: 'silent' }),
       now: () => this.#now,
@@ -217,9 +226,9 @@ class Simulation {
 
   #newWorker(): SimulatedWorker {
     const { registry, jobs, slices } = this.#coordinator;
-    const { seed } = this.#spec.training;
+    const order = this.#spec.training;
     const poisoned = this.#scenario.poison?.sampleId;
-    return new SimulatedWorker({ registry, jobs, slices, queue: this.#queue, trainCount, seed, poisoned });
+    return new SimulatedWorker({ registry, jobs, slices, queue: this.#queue, trainCount, order, poisoned });
   }
 
   /** One move of anybody; time passes only sometimes, unless nobody can move. */
@@ -249,6 +258,7 @@ class Simulation {
       ['worker killed with an entry', () => this.#replace(index, () => worker.dieWithEntry())],
       ['worker frozen', () => (worker.frozen = true)],
       ['worker thawed', () => (worker.frozen = false)],
+      ['worker stuck', worker.prepares && this.#seldom(() => (worker.stuck = true))],
       ['long wait', () => this.#passTime(11_000)],
       ['queue flushed', () => this.#queue.flush()],
       ['queue away', () => (this.#queue.away = true)],
@@ -261,7 +271,7 @@ class Simulation {
       ['not finite', computing && this.#onceAStep(() => computing.finish('not finite'))],
     ] as const;
     const [name, happen] = kinds[this.#random.below(kinds.length)]!;
-    if (happen === undefined) return false;
+    if (happen === undefined || happen === false) return false;
     happen();
     this.#faults[name] = (this.#faults[name] ?? 0) + 1;
     return true;
@@ -273,6 +283,15 @@ class Simulation {
     if (this.#notFinite.has(step)) return undefined;
     return () => {
       this.#notFinite.add(step);
+      happen();
+    };
+  }
+
+  /** Each time costs a lease of minutes, and too often in one task would rightly pause the job. */
+  #seldom(happen: () => void): (() => void) | undefined {
+    if (this.#stuck >= mostStuck) return undefined;
+    return () => {
+      this.#stuck += 1;
       happen();
     };
   }
