@@ -24,6 +24,11 @@ export interface Addon {
   deleteTensor(id: number): void;
   /** Copies; supports float32 and int32 only. */
   tensorDataSync(id: number): Float32Array | Int32Array;
+  /**
+   * Copies a float32 or bfloat16 tensor into an array of its length: as float32, or as the bits of bfloat16 (rounded to nearest
+   * even). Ours; processors only. `attributes` is [T].
+   */
+  readInto(id: number, attributes: readonly Attribute[], array: Float32Array | Uint16Array): void;
   executeOp(name: string, attributes: readonly Attribute[], inputs: readonly number[], outputs: number): AddonTensor[];
   isUsingGpuDevice(): boolean;
   getNumOfTensors(): number;
