@@ -5,11 +5,14 @@ import { resolveJobSpec } from '#model/job-spec.js';
 
 const poisoned = Number(new URL(import.meta.url).searchParams.get('sample'));
 const { dataset: spec } = resolveJobSpec({ model: { architecture: 'resnet8' }, dataset: { kind: 'synthetic' } });
-const datasets = Object.getPrototypeOf(await openDataset(spec, '')) as Awaited<ReturnType<typeof openDataset>>;
-const prepare = datasets.prepareTrain;
+type Synthetic = Awaited<ReturnType<typeof openDataset>>;
+const datasets = Object.getPrototypeOf(await openDataset(spec, '')) as { prepareTrain: Synthetic['prepareTrain'] };
 
-datasets.prepareTrain = async function (ids, seed, epoch, augmentation, out, labels) {
-  await prepare.call(this, ids, seed, epoch, augmentation, out, labels);
-  const at = ids.indexOf(poisoned);
-  if (at >= 0) out[(at * out.length) / ids.length] = Number.NaN;
-};
+datasets.prepareTrain = new Proxy(datasets.prepareTrain, {
+  async apply(prepare, dataset: Synthetic, args: Parameters<Synthetic['prepareTrain']>) {
+    await Reflect.apply(prepare, dataset, args);
+    const [ids, , , , out] = args;
+    const at = ids.indexOf(poisoned);
+    if (at >= 0) out[(at * out.length) / ids.length] = Number.NaN;
+  },
+});

@@ -70,7 +70,7 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
   slices.onSpans = (recorded) => recorded.forEach((span) => spans.record(span));
   const hub = new EventHub();
   // eslint-disable-next-line no-new -- it lives by listening
-  new WorkerEvents(registry, hub);
+  registry.listen(new WorkerEvents(registry, hub));
   const checkpoints = new CheckpointStore(crash);
   const jobs = new JobService({
     maxRunningJobs: config.maxRunningJobs,

@@ -89,7 +89,8 @@ export class TaskStages implements Stages<PreparedTask> {
         this.#noting(task, 'images', 'images', this.#input(task, job, both)),
         this.#noting(task, 'parameters', 'wait and pull', this.#services.parameters.acquire(request, both)),
       ].map((part, index) => {
-        part.then(index === 0 ? watch.images : watch.parameters, (error: unknown) => failed.abort(error));
+        const came = (): void => (index === 0 ? watch.images() : watch.parameters());
+        part.then(came, (error: unknown) => failed.abort(error));
         return part;
       }) as [Promise<TaskInput>, Promise<ParameterLease>],
     );

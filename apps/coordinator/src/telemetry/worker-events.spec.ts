@@ -22,7 +22,7 @@ beforeEach(() => {
   vi.useFakeTimers();
   told = [];
   registry = new WorkerRegistry();
-  new WorkerEvents(registry, { publish: (_kind, _job, view) => void told.push(view as WorkerView) });
+  registry.listen(new WorkerEvents(registry, { publish: (_kind, _job, view) => void told.push(view as WorkerView) }));
   const { id } = registry.register({ name: 'w', numericsClass, memoryBytes: 0, pid: 0 });
   worker = registry.connect(id, () => undefined)!;
 });

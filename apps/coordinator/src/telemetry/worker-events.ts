@@ -14,7 +14,6 @@ export class WorkerEvents implements RegistryListener {
   constructor(registry: WorkerRegistry, hub: Pick<EventHub, 'publish'>) {
     this.#registry = registry;
     this.#hub = hub;
-    registry.listen(this);
   }
 
   workerChanged(worker: PoolWorker): void {
