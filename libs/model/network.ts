@@ -12,6 +12,7 @@ import type { LossResult } from './layers/loss.js';
 import { globalAverage, globalAverageGradient, StemMaxPool } from './layers/pooling.js';
 import { emit } from './layers/sink.js';
 import type { GradientSink } from './layers/sink.js';
+import type { ParameterVectors } from './parameter-forms.js';
 import { layoutOf } from './parameters.js';
 import type { ParameterLayout, TensorEntry } from './parameters.js';
 import { planOf } from './resnet.js';
@@ -50,6 +51,7 @@ export class Network {
   readonly #blocks: readonly Block[];
   readonly #denseWeight: TensorEntry;
   readonly #denseBias: TensorEntry;
+  #forwardMs = 0;
 
   /** @throws RangeError for an unknown architecture. @throws TensorFlowUnavailableError on the first load. */
   static create(model: ModelSpec, precision: Precision, options: NetworkOptions = {}): Network {
@@ -65,11 +67,7 @@ export class Network {
     this.#plan = plan;
     this.layout = layoutOf(model);
     const denseNames = [`${plan.dense.name}.weight`, `${plan.dense.name}.bias`];
-    this.#parameters = new DeviceParameters(
-      this.layout,
-      precision,
-      ({ role, name }) => (role !== 'filter' && role !== 'bias') || denseNames.includes(name),
-    );
+    this.#parameters = new DeviceParameters(this.layout, precision);
     this.#stem = new ConvolutionUnit(plan.stem, model.activation, this.#parameters);
     this.#stemPool = plan.stemPool ? new StemMaxPool(isNotNegative(model.activation)) : undefined;
     this.#blocks = plan.blocks.map((block) => new Block(block, model.activation, this.#parameters));
@@ -82,6 +80,14 @@ export class Network {
   /** Copies both flat vectors to the device; in bfloat16 filters are rounded here, once. */
   loadParameters(parameters: Float32Array, statistics: Float32Array): void {
     this.#parameters.load(parameters, statistics);
+  }
+
+  /**
+   * Takes a version that may still arrive: each part when a layer first asks for it. What is on the device already stays; for
+   * another version, `dispose` first. The vectors must not change before all that is asked for has been.
+   */
+  lendParameters(vectors: ParameterVectors): void {
+    this.#parameters.lend(vectors);
   }
 
   /**
@@ -126,13 +132,21 @@ export class Network {
     });
   }
 
-  /** Frees all device memory; the net can be used again after another `loadParameters`. */
+  /** Seconds that forward has taken since this was last asked for, waiting for parameters included. */
+  takeForwardSeconds(): number {
+    const seconds = this.#forwardMs / 1000;
+    this.#forwardMs = 0;
+    return seconds;
+  }
+
+  /** Frees all device memory; the net can be used again after another `loadParameters` or `lendParameters`. */
   dispose(): void {
     this.#parameters.dispose();
   }
 
   /** In training every layer keeps what its backward needs; in evaluation each input is freed once it has been read. */
   #forward(images: Float32Array, count: number, training: boolean): Forward {
+    const started = performance.now();
     const input = this.#upload(images, count);
     let x = input;
     const advance = (next: Tensor): void => {
@@ -147,6 +161,7 @@ export class Network {
     if (!training) x.dispose();
     const weight = this.#parameters.tensor(this.#denseWeight);
     const logits = dense(average, weight, this.#parameters.tensor(this.#denseBias));
+    this.#forwardMs += performance.now() - started;
     return { input, featureShape, average, logits };
   }
 

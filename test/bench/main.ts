@@ -11,6 +11,7 @@ import { progress } from './table.js';
 const benchmarks: Readonly<Record<string, string>> = {
   engine: 'one process that computes tasks: images/s by network and precision (1 minute)',
   wire: 'parameters and gradients of ResNet-152 between two processes over loopback (1 minute)',
+  reducer: 'push, sum, update and pull of 60 M parameters without computing, and the loops over them (1 minute)',
   coordination: 'the whole system on ResNet-20: what a step takes beyond computing (3 minutes)',
   demo: '`npm run demo` from set-up to test accuracy (4 minutes)',
   'precision-curves':
@@ -29,7 +30,8 @@ ${Object.entries(benchmarks)
   .join('\n')}
 
 Without a NAME they run one after the other. --write keeps what they found in docs and README.md.
-Where LOCKSTEP_PARITY_PYTHON names a Python that has PyTorch, coordination measures PyTorch's DDP beside Lockstep.`;
+Where LOCKSTEP_PARITY_PYTHON names a Python that has PyTorch, coordination measures PyTorch's DDP beside
+Lockstep, and reducer gloo's all-reduce and numpy's addition.`;
 
 process.exitCode = await main();
 

@@ -1,7 +1,8 @@
 // Computes tasks with TensorFlow on the thread that calls it: networks per job, the version each holds, counters for others.
 // Refuses to know threads and messages; what it shows others while it works goes through the control words.
 import { Network } from '#model/network.js';
-import { computeTask, type ShardInput } from '#model/task-computation.js';
+import { computeTask, type ShardInput, type TaskResult } from '#model/task-computation.js';
+import { waitForElements } from './arrivals.js';
 import {
   type ComputeInput,
   type ComputeJob,
@@ -42,6 +43,7 @@ export class Computer {
   readonly #control: Int32Array;
   readonly #onProgress: () => void;
   readonly #countTensors: () => number;
+  #waitedMs = 0;
   /** In order of last use. */
   readonly #networks = new Map<string, LoadedNetwork>();
 
@@ -57,7 +59,7 @@ export class Computer {
     const control = this.#control;
     const { gradient, statistics, notifyElements } = request;
     Atomics.store(control, word.firstFinalElement, gradient.length);
-    const network = this.#prepare(request.job, request.parameters);
+    const network = this.#prepare(id, request.job, request.parameters);
     this.#step(id);
     let announced = gradient.length;
     const onProgress = (firstFinalElement: number): void => {
@@ -70,13 +72,13 @@ export class Computer {
     };
     const shards = shardsOf(request.input);
     const totals = computeTask(network, shards, request.miniBatchSamples, { gradient, statistics, onProgress });
-    return this.#finished(totals, started);
+    return this.#finished(network, totals, started);
   }
 
   /** Loss and hits of a task. Throws `ComputeAborted` when word `aborted` becomes `id`. */
   evaluate(id: number, request: EvaluateRequest): ComputeTotals {
     const started = performance.now();
-    const network = this.#prepare(request.job, request.parameters);
+    const network = this.#prepare(id, request.job, request.parameters);
     const totals = { samples: 0, lossSum: 0, top1Hits: 0, top5Hits: 0 };
     for (const { images, labels } of shardsOf(request.input)) {
       this.#step(id);
@@ -86,7 +88,7 @@ export class Computer {
       totals.top1Hits += top1Hits;
       totals.top5Hits += top5Hits;
     }
-    return this.#finished(totals, started);
+    return this.#finished(network, totals, started);
   }
 
   /** Forgets a job's network. */
@@ -100,14 +102,26 @@ export class Computer {
     for (const jobId of [...this.#networks.keys()]) this.endJob(jobId);
   }
 
-  #prepare(job: ComputeJob, parameters: ComputeParameters): Network {
+  #prepare(id: number, job: ComputeJob, { key, arrived, exact, ...vectors }: ComputeParameters): Network {
     const loaded = this.#networkOf(job);
-    if (loaded.version !== parameters.key) {
-      loaded.version = undefined;
-      loaded.network.loadParameters(parameters.parameters, parameters.statistics);
-      loaded.version = parameters.key;
-    }
-    return loaded.network;
+    const { network } = loaded;
+    if (loaded.version !== key) network.dispose();
+    loaded.version = key;
+    this.#waitedMs = 0;
+    network.takeForwardSeconds();
+    network.lendParameters({
+      ...vectors,
+      exact: exact ?? new Float32Array(0),
+      wait: (end) => arrived && this.#wait(id, arrived, end),
+    });
+    return network;
+  }
+
+  /** Throws `ComputeAborted` and `ParametersLost`. */
+  #wait(id: number, arrived: Int32Array, end: number): void {
+    const started = performance.now();
+    waitForElements(arrived, end, () => this.#checkWanted(id));
+    this.#waitedMs += performance.now() - started;
   }
 
   #networkOf(job: ComputeJob): LoadedNetwork {
@@ -124,13 +138,20 @@ export class Computer {
   }
 
   #step(id: number): void {
-    if (Atomics.load(this.#control, word.aborted) === id) throw new ComputeAborted();
+    this.#checkWanted(id);
     Atomics.add(this.#control, word.progress, 1);
   }
 
-  #finished(totals: Omit<ComputeTotals, 'computeSeconds'>, started: number): ComputeTotals {
+  #checkWanted(id: number): void {
+    if (Atomics.load(this.#control, word.aborted) === id) throw new ComputeAborted();
+  }
+
+  #finished(network: Network, totals: TaskResult, started: number): ComputeTotals {
     this.#publishTensors();
-    return { ...totals, computeSeconds: (performance.now() - started) / 1000 };
+    const pullWaitSeconds = this.#waitedMs / 1000;
+    const forwardSeconds = Math.max(0, network.takeForwardSeconds() - pullWaitSeconds);
+    const computeSeconds = (performance.now() - started) / 1000 - pullWaitSeconds;
+    return { ...totals, computeSeconds, forwardSeconds, pullWaitSeconds };
   }
 
   #publishTensors(): void {
