@@ -96,6 +96,7 @@ async function reduceWith(slices: number): Promise<number> {
       const start = performance.now();
       version = await oneStep(pool, buffers, children, { addresses, version });
       times.push((performance.now() - start) / 1000);
+      progress(`  ${formatted(times.at(-1)!, 3)} s`);
     }
     return quantile(times.slice(warmUp), 0.5);
   } finally {
@@ -151,13 +152,18 @@ function versionOf(version: number, buffer: number, blockChecksums: number[]): P
 /** Resolves when every worker has answered. */
 async function tellAll(children: readonly ChildProcess[], message: StepMessage): Promise<void> {
   await Promise.all(
-    children.map(async (child, task) => {
-      const answer = once(child, 'message');
-      child.send({ ...message, task });
-      const ended = once(child, 'exit').then(() => Promise.reject(new Error('A worker of this benchmark ended.')));
-      await Promise.race([answer, ended]);
-      ended.catch(() => undefined);
-    }),
+    children.map(
+      (child, task) =>
+        new Promise<void>((resolve, reject) => {
+          const onExit = (): void => reject(new Error('A worker of this benchmark ended.'));
+          child.once('exit', onExit);
+          child.once('message', () => {
+            child.off('exit', onExit);
+            resolve();
+          });
+          child.send({ ...message, task });
+        }),
+    ),
   );
 }
 

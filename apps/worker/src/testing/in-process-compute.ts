@@ -74,8 +74,7 @@ export class InProcessCompute implements Compute {
     try {
       await this.before();
       // What is still to come would come on this very thread.
-      const settled = (word: Int32Array): boolean => isLost(word) || isThere(word, parameters.length);
-      for (; arrived !== undefined && !signal.aborted && !settled(arrived);) await new Promise(setImmediate);
+      if (arrived !== undefined) await settled(arrived, parameters.length, signal);
       signal.throwIfAborted();
       return compute(id);
     } catch (error) {
@@ -84,4 +83,8 @@ export class InProcessCompute implements Compute {
       signal.removeEventListener('abort', onAbort);
     }
   }
+}
+
+async function settled(arrived: Int32Array, end: number, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted && !isLost(arrived) && !isThere(arrived, end)) await new Promise(setImmediate);
 }
