@@ -6,6 +6,7 @@ import { observingPasses, timed } from '#model/pass-times.js';
 import { computeTask, type ShardInput, type TaskResult } from '#model/task-computation.js';
 import { evaluateViews } from '#model/view-scores.js';
 import { hostClockMs } from '#proto/host-clock.js';
+import { waitForElements } from './arrivals.js';
 import {
   type ComputeInput,
   type ComputeJob,
@@ -50,6 +51,7 @@ export class Computer {
   readonly #onProgress: () => void;
   readonly #countTensors: () => number;
   readonly #readLag: number;
+  #waitedMs = 0;
   /** In order of last use. */
   readonly #networks = new Map<string, LoadedNetwork>();
 
@@ -69,7 +71,7 @@ export class Computer {
     const control = this.#control;
     const { gradient, statistics, notifyElements } = request;
     Atomics.store(control, word.firstFinalElement, gradient.length);
-    const network = this.#prepare(request.job, request.parameters);
+    const network = this.#prepare(id, request.job, request.parameters);
     this.#step(id);
     let announced = gradient.length;
     const onProgress = (firstFinalElement: number): void => {
@@ -91,7 +93,7 @@ export class Computer {
   }
 
   #evaluate(id: number, request: EvaluateRequest): TaskResult {
-    const network = this.#prepare(request.job, request.parameters);
+    const network = this.#prepare(id, request.job, request.parameters);
     const totals = { samples: 0, lossSum: 0, top1Hits: 0, top5Hits: 0 };
     for (const { images, labels, views } of evaluationShardsOf(request.input)) {
       this.#step(id);
@@ -117,14 +119,24 @@ export class Computer {
     for (const jobId of [...this.#networks.keys()]) this.endJob(jobId);
   }
 
-  #prepare(job: ComputeJob, parameters: ComputeParameters): Network {
+  #prepare(id: number, job: ComputeJob, { key, arrived, exact, ...vectors }: ComputeParameters): Network {
     const loaded = this.#networkOf(job);
-    if (loaded.version !== parameters.key) {
-      loaded.version = undefined;
-      loaded.network.loadParameters(parameters.parameters, parameters.statistics);
-      loaded.version = parameters.key;
-    }
-    return loaded.network;
+    const { network } = loaded;
+    if (loaded.version !== key) network.dispose();
+    loaded.version = key;
+    network.lendParameters({
+      ...vectors,
+      exact: exact ?? new Float32Array(0),
+      wait: (end) => arrived && this.#wait(id, arrived, end),
+    });
+    return network;
+  }
+
+  /** Throws `ComputeAborted` and `ParametersLost`. */
+  #wait(id: number, arrived: Int32Array, end: number): void {
+    const started = performance.now();
+    waitForElements(arrived, end, () => this.#checkWanted(id));
+    this.#waitedMs += performance.now() - started;
   }
 
   #networkOf(job: ComputeJob): LoadedNetwork {
@@ -141,20 +153,33 @@ export class Computer {
   }
 
   #step(id: number): void {
-    if (Atomics.load(this.#control, word.aborted) === id) throw new ComputeAborted();
+    this.#checkWanted(id);
     Atomics.add(this.#control, word.progress, 1);
+  }
+
+  #checkWanted(id: number): void {
+    if (Atomics.load(this.#control, word.aborted) === id) throw new ComputeAborted();
   }
 
   #timed(what: string, compute: () => TaskResult): ComputeTotals {
     const started = performance.now();
+    this.#waitedMs = 0;
+    let forwardMs = 0;
     const passes: Pass[] = [];
     const behind = hostClockMs() - started;
     const result = observingPasses(
-      (part, startMs, endMs) => passes.push({ part, startMs: startMs + behind, endMs: endMs + behind }),
+      (part, startMs, endMs) => {
+        passes.push({ part, startMs: startMs + behind, endMs: endMs + behind });
+        if (part === 'forward') forwardMs += endMs - startMs;
+      },
       () => timed(what, compute),
     );
     this.#publishTensors();
-    return { ...result, computeSeconds: (performance.now() - started) / 1000, passes };
+    const pullWaitSeconds = this.#waitedMs / 1000;
+    const computeSeconds = (performance.now() - started) / 1000 - pullWaitSeconds;
+    // Parameters are waited for in forward, by whichever layer is the first to ask for them.
+    const forwardSeconds = Math.max(0, forwardMs / 1000 - pullWaitSeconds);
+    return { ...result, computeSeconds, forwardSeconds, pullWaitSeconds, passes };
   }
 
   #publishTensors(): void {

@@ -12,6 +12,8 @@ export interface TaskInput {
   readonly input: ComputeInput;
   /** SHA-256 over the sample ids, little-endian uint32 each, in order; of no ids for evaluation. */
   readonly sampleIdsSha256: Uint8Array;
+  /** What making them took. */
+  readonly seconds: number;
   /** Gives the memory back; idempotent. */
   release(): void;
 }
@@ -32,6 +34,7 @@ export async function prepareInput(
   const imageElements = dataset.imageShape.reduce((product, side) => product * side, 1);
   const labelsAt = samples * imageElements * Float32Array.BYTES_PER_ELEMENT;
   const loan = await buffers.acquire(labelsAt + samples * Int32Array.BYTES_PER_ELEMENT, signal);
+  const started = performance.now();
   try {
     const images = new Float32Array(loan.buffer, 0, samples * imageElements);
     const labels = new Int32Array(loan.buffer, labelsAt, samples);
@@ -53,7 +56,8 @@ export async function prepareInput(
     // All shards at once: what decodes images does not run dry between them.
     if (train) await dataset.prepareTrain(ids, seed, epoch, spec.dataset.augmentation, images, labels);
     const shardSamples = shards.map((shard) => shard.samples);
-    return { input: { images, labels, shardSamples }, sampleIdsSha256: hashOf(ids), release: loan.release };
+    const seconds = (performance.now() - started) / 1000;
+    return { input: { images, labels, shardSamples }, sampleIdsSha256: hashOf(ids), seconds, release: loan.release };
   } catch (error) {
     loan.release();
     throw error;
@@ -71,6 +75,7 @@ async function prepareViews(
   const most = samples * viewElements(spec.evaluation, spec.model.imageSize);
   const labelsAt = most * Float32Array.BYTES_PER_ELEMENT;
   const loan = await buffers.acquire(labelsAt + samples * Int32Array.BYTES_PER_ELEMENT, signal);
+  const started = performance.now();
   try {
     const images = new Float32Array(loan.buffer, 0, most);
     const labels = new Int32Array(loan.buffer, labelsAt, samples);
@@ -84,7 +89,8 @@ async function prepareViews(
     }
     const shardSamples = task.shards.map((shard) => shard.samples);
     const input = { images: images.subarray(0, at), labels, shardSamples, views };
-    return { input, sampleIdsSha256: hashOf(new Uint32Array(0)), release: loan.release };
+    const seconds = (performance.now() - started) / 1000;
+    return { input, sampleIdsSha256: hashOf(new Uint32Array(0)), seconds, release: loan.release };
   } catch (error) {
     loan.release();
     throw error;

@@ -399,6 +399,27 @@ describe('PoolWorker', () => {
     expect(coordinator.releases[0]!.detail).toContain(`version 0 of job ${jobId}`);
   });
 
+  it.each([1, 2])(
+    'hands a task back when its parameters break off behind their header, and computes it right afterwards (%i slices)',
+    async (slices) => {
+      await begin({ slices });
+      coordinator.breakPull = () => status.NOT_FOUND;
+      startWorker();
+      await joined();
+      coordinator.publish(jobId, 0, 0, state);
+      const task = trainTask(0, 0);
+      await tasks.deliver(task);
+      await coordinator.until(() => coordinator.releases.length === 1);
+      expect(coordinator.releases[0]!.reason).toBe(ReleaseReason.NO_PARAMETERS);
+      expect(coordinator.pushes).toEqual([]);
+      coordinator.breakPull = () => undefined;
+      await tasks.deliver(trainTask(0, 0, 2));
+      await coordinator.until(() => coordinator.pushes.length === slices);
+      const expected = await expectedOf(task);
+      for (const { totals } of coordinator.pushes) expect(totals).toMatchObject(expected.totals);
+    },
+  );
+
   it('hands a task back when its layout is not the coordinator’s', async () => {
     await begin({
       job: {

@@ -25,6 +25,7 @@ import { StateBuffers } from './state-buffers.js';
 import { StepClock } from './step-clock.js';
 import { type CollectedStep, StepCollector } from './step-collector.js';
 import { entryShards, planEvaluation, planStep, type StepPlan, tasksPerStep } from './step-plan.js';
+import { partMetrics } from './step-parts.js';
 import { StepTasks } from './step-tasks.js';
 import { TaskBoard } from './task-board.js';
 import type { TrainingJob, TrainingProgress, TrainingServices } from './training-job.js';
@@ -262,7 +263,11 @@ export class Trainer {
   }
 
   /** Progress and metrics of a committed step. */
-  #note(plan: StepPlan, collected: CollectedStep, { learningRate, gradientNorm, layerFigures }: CommittedStep): void {
+  #note(
+    plan: StepPlan,
+    collected: CollectedStep,
+    { learningRate, gradientNorm, layerFigures, seconds }: CommittedStep,
+  ): void {
     const { metrics, onProgress } = this.#services;
     const times = this.#clock.committed(plan.samplesLeft);
     Object.assign(this.progress, {
@@ -283,8 +288,8 @@ export class Trainer {
       ...layerFigures,
       'throughput/images_per_second': plan.samplesLeft / times.stepSeconds,
       'step/seconds': times.stepSeconds,
-      'step/compute_seconds': collected.slowestComputeSeconds,
-      'step/wait_seconds': Math.max(0, times.stepSeconds - collected.slowestComputeSeconds),
+      'step/compute_seconds': collected.slowest.compute,
+      ...partMetrics(times.stepSeconds, collected.slowest, seconds),
     });
     onProgress();
   }

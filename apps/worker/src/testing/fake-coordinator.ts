@@ -85,6 +85,8 @@ export class FakeCoordinator {
   answerPush: () => Promise<void> = () => Promise.resolve();
   /** A status to fail a pull with. */
   failPull: () => status | undefined = () => undefined;
+  /** A status to end a pull with when its header and all blocks but the last are out. */
+  breakPull: () => status | undefined = () => undefined;
   readonly #options: FakeCoordinatorOptions;
   readonly #changed = new EventEmitter().setMaxListeners(0);
   readonly #versions = new Map<string, FakeVersion>();
@@ -206,7 +208,11 @@ export class FakeCoordinator {
       ...own.map(({ index }): PullParametersResponse => ({ message: { $case: 'block', value: blocks[index]! } })),
       { message: { $case: 'end', value: {} } },
     ];
-    await writeAll(call, messages, { call: 'PullParameters', peer: 'spec' }).then(() => call.end(), ignoreBrokenStream);
+    const broken = this.breakPull();
+    if (broken !== undefined) messages.splice(-2);
+    const finish = (): unknown =>
+      broken === undefined ? call.end() : call.emit('error', { code: broken, details: 'the spec breaks off' });
+    await writeAll(call, messages, { call: 'PullParameters', peer: 'spec' }).then(finish, ignoreBrokenStream);
   }
 
   async #onPush(

@@ -18,6 +18,7 @@ const job: SliceJob = {
   parameterCount,
   statisticCount,
   wire: 'float32',
+  exactRanges: undefined,
   momentum: 0.9,
   nesterov: true,
   // Ends within blocks, so that they have to be cut.

@@ -8,6 +8,7 @@ import { type BlockRange, blocksOfSlice, blockTable, bytesOf, copyBlock } from '
 import { crc32c } from '#proto/crc32c.js';
 import { ArrayPool } from './array-pool.js';
 import type { RangeUpdate, SliceJob, StateArrays, StateBuffer } from './messages.js';
+import { PullForms } from './pull-forms.js';
 import { type Staged, type Sum, SumTree } from './sum-tree.js';
 
 /** A block and where its elements lie in the slice's own, gapless vectors. */
@@ -22,6 +23,8 @@ export class JobSlice {
   readonly job: SliceJob;
   /** Blocks that this slice owns, in index order. */
   readonly blocks: readonly BlockRange[];
+  /** What is sent of a version. */
+  readonly forms: PullForms;
   readonly #own: readonly OwnBlock[];
   readonly #localOf = new Map<number, number>();
   readonly #parameterCount: number;
@@ -46,6 +49,11 @@ export class JobSlice {
     });
     this.#parameterCount = counts.parameters;
     this.#statisticCount = counts.statistics;
+    this.forms = new PullForms(job, slice, slices, {
+      localOf: this.#localOf,
+      ownElements: counts.parameters,
+      pool: this.#pool,
+    });
   }
 
   get gradientBytes(): 2 | 4 {
@@ -68,9 +76,15 @@ export class JobSlice {
     return bytesOf(this.buffer(buffer)[range.region], range);
   }
 
-  /** CRC32C of each own block of a version. */
+  /** CRC32C of each own block of a version that is new in its buffer. */
   checksums(buffer: number): Float64Array {
-    return Float64Array.from(this.blocks, (range) => crc32c(this.blockBytes(buffer, range)));
+    const checksums = Float64Array.from(this.blocks, (range) => crc32c(this.blockBytes(buffer, range)));
+    this.#changed(buffer, checksums);
+    return checksums;
+  }
+
+  #changed(buffer: number, checksums: Float64Array): void {
+    this.forms.changed(buffer, new Map(this.blocks.map(({ index }, own) => [index, checksums[own]!])));
   }
 
   /** Room for one contribution; give it back by `release` or hand it over by `add`. */
@@ -153,6 +167,7 @@ export class JobSlice {
       }
       checksums[index] = crc32c(this.blockBytes(update.toBuffer, range));
     }
+    this.#changed(update.toBuffer, checksums);
     return { values: checksums, finite, layerSums: Float64Array.from(layerSums) };
   }
 

@@ -2,6 +2,7 @@
 // memory that both see. Types only.
 import type { Layer } from '#model/layer-norms.js';
 import type { DecayRange } from '#model/optimizer.js';
+import type { ElementRange } from '#model/parameter-forms.js';
 import type { Span } from '#proto/span-ring.js';
 import type { TaskKey } from '#proto/task-entry.js';
 import type { OutcomeName } from '../outcome.js';
@@ -26,6 +27,8 @@ export interface SliceJob {
   readonly parameterCount: number;
   readonly statisticCount: number;
   readonly wire: 'float32' | 'bfloat16';
+  /** Where workers pull bits of bfloat16: the elements that they take in float32 all the same. Undefined: they pull float32. */
+  readonly exactRanges: readonly ElementRange[] | undefined;
   readonly momentum: number;
   readonly nesterov: boolean;
   /** Weight decay of every parameter, by ranges in order that together cover all. */
@@ -90,6 +93,11 @@ export interface PushTotalsReport {
   readonly top1Hits: number;
   readonly top5Hits: number;
   readonly computeSeconds: number;
+  readonly forwardSeconds: number;
+  readonly imagesSeconds: number;
+  readonly pullSeconds: number;
+  readonly pullWaitSeconds: number;
+  readonly sendSeconds: number;
 }
 
 export type SliceReport =
