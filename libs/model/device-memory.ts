@@ -8,7 +8,6 @@ import { planOf } from './resnet.js';
 import type { BlockPlan, ConvolutionPlan } from './resnet.js';
 
 const FLOAT32 = 4;
-const STEM_POOL = { kernel: 3, stride: 2 } as const;
 
 /** Bytes alive now and at most so far. */
 class Meter {
@@ -33,7 +32,9 @@ interface KeptUnit {
   readonly input: number;
   readonly convolved: number;
   readonly keepsConvolved: boolean;
+  /** The output, where it is the unit's own: that of an activation. */
   readonly activated: number;
+  readonly hadResidual: boolean;
   readonly filter: number;
   readonly explicit: boolean;
   readonly thinned: boolean;
@@ -44,7 +45,12 @@ interface KeptBlock {
   readonly projection: KeptUnit | undefined;
   readonly shortcut: BlockPlan['shortcut']['kind'];
   readonly input: number;
-  readonly output: number;
+}
+
+/** Bytes of a gradient that is a sum of two; 0 where it is one. */
+interface SplitBytes {
+  readonly main: number;
+  readonly addend: number;
 }
 
 /**
@@ -74,15 +80,15 @@ class Replay {
     meter.take(this.#parameterBytes());
     let side = model.imageSize;
     if (this.#width !== FLOAT32) meter.take(this.#bytes(side, plan.imageChannels));
-    const stem = this.#forwardUnit(plan.stem, side, true);
+    const stem = this.#forwardUnit(plan.stem, side, { activated: true, hadResidual: false });
     side = outputSide(plan.stem.stride, side);
     let channels = plan.stem.outputs;
-    let pool: { readonly input: number; readonly padded: number; readonly output: number } | undefined;
+    let pool: { readonly input: number; readonly output: number; readonly places: number } | undefined;
     if (plan.stemPool) {
-      const padded = this.#paddedBytes(STEM_POOL, side, channels);
       const input = this.#bytes(side, channels);
-      side = outputSide(STEM_POOL.stride, side);
-      pool = { input, padded: meter.take(padded), output: meter.take(this.#bytes(side, channels)) };
+      side = outputSide(2, side);
+      const output = meter.take(this.#bytes(side, channels));
+      pool = { input, output, places: meter.take(output / this.#width) };
     }
     const blocks: KeptBlock[] = [];
     for (const block of plan.blocks) {
@@ -93,18 +99,15 @@ class Replay {
     // The features widened for their mean; then gradients flow, each as large as what it is the gradient of.
     const features = this.samples * side * side * channels;
     if (this.#width !== FLOAT32) meter.give(meter.take(features * FLOAT32));
-    let gradient = meter.take(features * this.#width);
+    let gradient: SplitBytes = { main: meter.take(features * this.#width), addend: 0 };
     for (const block of blocks.toReversed()) gradient = this.#backwardBlock(block, gradient);
     if (pool !== undefined) {
-      const padded = meter.take(pool.padded > 0 ? pool.padded : pool.input);
-      meter.give(gradient + pool.output + pool.padded);
-      gradient = padded;
-      if (pool.padded > 0) {
-        gradient = meter.take(pool.input);
-        meter.give(padded);
-      }
+      meter.take(pool.input);
+      meter.give(gradient.main + gradient.addend + pool.output + pool.places);
+      gradient = { main: pool.input, addend: 0 };
     }
-    this.#backwardUnit(stem, gradient, { keepGradient: false, wantsInput: false });
+    this.#beginBackward(stem, gradient);
+    this.#endBackward(stem, false);
     return meter.peak;
   }
 
@@ -131,7 +134,11 @@ class Replay {
     return kept * FLOAT32 + rest * this.#width;
   }
 
-  #forwardUnit(plan: ConvolutionPlan, side: number, activated: boolean): KeptUnit {
+  #forwardUnit(
+    plan: ConvolutionPlan,
+    side: number,
+    { activated, hadResidual }: { activated: boolean; hadResidual: boolean },
+  ): KeptUnit {
     const meter = this.#meter;
     const point = plan.kernel === 1;
     const after = outputSide(plan.stride, side);
@@ -139,75 +146,69 @@ class Replay {
     const padded = point ? 0 : this.#paddedBytes(plan, side, plan.inputs);
     const ownInput = meter.take(thinned ? this.#bytes(after, plan.inputs) : padded);
     const convolved = meter.take(this.#bytes(after, plan.outputs));
-    const shifted = meter.take(convolved);
+    const output = meter.take(convolved);
     const keepsConvolved = plan.norm !== undefined;
     if (!keepsConvolved) meter.give(convolved);
-    if (activated) {
-      meter.take(convolved);
-      meter.give(shifted);
-    }
+    // Batch norm adds and rectifies in one; what comes after it in a pass of its own has an output of its own.
+    if (activated && !this.#fuses(keepsConvolved)) meter.give(meter.take(output));
     return {
       ownInput,
       input: this.#bytes(side, plan.inputs),
       convolved,
       keepsConvolved,
-      activated: activated ? convolved : 0,
+      activated: activated ? output : 0,
+      hadResidual,
       filter: plan.kernel ** 2 * plan.inputs * plan.outputs * this.#width,
       explicit: padded > 0,
       thinned,
     };
   }
 
+  #fuses(normalised: boolean): boolean {
+    return normalised && this.model.activation === 'relu';
+  }
+
   #forwardBlock({ convolutions, shortcut }: BlockPlan, side: number): KeptBlock {
     const meter = this.#meter;
-    const last = convolutions.length - 1;
     const plain = shortcut.kind === 'none';
+    let projection: KeptUnit | undefined;
+    let sideBytes = 0;
     let left = side;
     const units = convolutions.map((plan, index) => {
-      const unit = this.#forwardUnit(plan, left, index < last || plain);
+      const last = index === convolutions.length - 1;
+      if (last && shortcut.kind === 'projection') {
+        projection = this.#forwardUnit(shortcut.convolution, side, { activated: false, hadResidual: false });
+        sideBytes = projection.convolved;
+      } else if (last && shortcut.kind === 'subsample') {
+        sideBytes = meter.take(this.#bytes(outputSide(plan.stride, left), plan.outputs));
+      }
+      const unit = this.#forwardUnit(plan, left, { activated: true, hadResidual: last && !plain });
       left = outputSide(plan.stride, left);
       return unit;
     });
-    const input = units[0]?.input ?? 0;
-    const output = units[last]?.convolved ?? 0;
-    if (plain) return { units, projection: undefined, shortcut: 'none', input, output };
-    let projection: KeptUnit | undefined;
-    let sideBytes = 0;
-    if (shortcut.kind === 'projection') {
-      projection = this.#forwardUnit(shortcut.convolution, side, false);
-      sideBytes = projection.convolved;
-    } else if (shortcut.kind === 'subsample') {
-      sideBytes = meter.take(output);
-    }
-    meter.take(output); // the sum
-    meter.give(output + sideBytes); // both addends
-    meter.take(output); // activated
-    meter.give(output);
-    return { units, projection, shortcut: shortcut.kind, input, output };
+    meter.give(sideBytes);
+    return { units, projection, shortcut: shortcut.kind, input: units[0]?.input ?? 0 };
   }
 
-  /** Consumes the gradient (its bytes) unless told to keep it; returns that of the input. */
-  #backwardUnit(unit: KeptUnit, gradient: number, options: { keepGradient: boolean; wantsInput: boolean }): number {
+  /** As far as the convolution's output, whose gradient is `convolved` bytes then; returns those of the residual's. */
+  #beginBackward(unit: KeptUnit, gradient: SplitBytes): number {
     const meter = this.#meter;
-    let owned = !options.keepGradient;
-    let current = gradient;
-    const replace = (next: number): void => {
-      if (owned) meter.give(current);
-      current = next;
-      owned = true;
-    };
-    if (unit.activated > 0) {
-      replace(meter.take(unit.convolved));
-      meter.give(unit.activated);
+    if (unit.activated > 0 && !this.#fuses(unit.keepsConvolved)) {
+      meter.take(unit.convolved);
+      meter.give(gradient.main);
     }
-    if (unit.keepsConvolved) {
-      const next = meter.take(unit.convolved);
-      meter.give(unit.convolved);
-      replace(next);
-    }
+    // Batch norm works in the gradient's own memory, unless a residual wants that; without batch norm the two share it.
+    const residual = unit.hadResidual && unit.keepsConvolved ? meter.take(unit.convolved) : 0;
+    meter.give(gradient.addend + unit.activated + (unit.keepsConvolved ? unit.convolved : 0));
+    return residual;
+  }
+
+  /** Consumes the gradient of the convolution's output; returns the bytes of the input's. */
+  #endBackward(unit: KeptUnit, wantsInput: boolean): number {
+    const meter = this.#meter;
     meter.give(meter.take(unit.filter));
     let input = 0;
-    if (options.wantsInput) {
+    if (wantsInput) {
       input = meter.take(unit.ownInput > 0 ? unit.ownInput : unit.input);
       if (unit.explicit || unit.thinned) {
         const read = input;
@@ -215,33 +216,27 @@ class Replay {
         meter.give(read);
       }
     }
-    if (owned) meter.give(current);
-    meter.give(unit.ownInput);
+    meter.give(unit.convolved + unit.ownInput);
     return input;
   }
 
-  #backwardBlock(block: KeptBlock, gradient: number): number {
+  #backwardBlock({ units, projection, shortcut, input }: KeptBlock, gradient: SplitBytes): SplitBytes {
     const meter = this.#meter;
-    if (block.shortcut === 'none') return this.#mainBackward(block, gradient, false);
-    const sum = meter.take(block.output);
-    meter.give(gradient + block.output);
-    let side = sum;
-    if (block.projection !== undefined) {
-      side = this.#backwardUnit(block.projection, sum, { keepGradient: true, wantsInput: true });
-    } else if (block.shortcut === 'subsample') {
-      side = meter.take(block.input);
+    const [last, ...inner] = units.toReversed() as [KeptUnit, ...KeptUnit[]];
+    const shared = this.#beginBackward(last, gradient);
+    let addend = shared;
+    if (projection !== undefined) {
+      this.#beginBackward(projection, { main: shared, addend: 0 });
+      addend = this.#endBackward(projection, true);
+    } else if (shortcut === 'subsample') {
+      addend = meter.take(input);
+      meter.give(shared);
     }
-    const main = this.#mainBackward(block, sum, block.shortcut === 'identity');
-    const total = meter.take(block.input);
-    meter.give(main + side);
-    return total;
-  }
-
-  #mainBackward({ units }: KeptBlock, gradient: number, keepGradient: boolean): number {
-    let current = gradient;
-    for (const [index, unit] of units.toReversed().entries()) {
-      current = this.#backwardUnit(unit, current, { keepGradient: keepGradient && index === 0, wantsInput: true });
+    let main = this.#endBackward(last, true);
+    for (const unit of inner) {
+      this.#beginBackward(unit, { main, addend: 0 });
+      main = this.#endBackward(unit, true);
     }
-    return current;
+    return { main, addend };
   }
 }
