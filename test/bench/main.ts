@@ -12,6 +12,7 @@ const benchmarks: Readonly<Record<string, string>> = {
   engine: 'one process that computes tasks: images/s by network and precision (1 minute)',
   index: "the index of a dataset of ImageNet's size: making, size, loading (half a minute)",
   wire: 'parameters and gradients of ResNet-152 between two processes over loopback (1 minute)',
+  images: 'photographs to training images, beside torchvision where there is one (3 minutes)',
   coordination: 'the whole system on ResNet-20: what a step takes beyond computing (3 minutes)',
   demo: '`npm run demo` from set-up to test accuracy (4 minutes)',
   'precision-curves':
@@ -30,7 +31,7 @@ ${Object.entries(benchmarks)
   .join('\n')}
 
 Without a NAME they run one after the other. --write keeps what they found in docs and README.md.
-Where LOCKSTEP_PARITY_PYTHON names a Python that has PyTorch, coordination measures PyTorch's DDP beside Lockstep.`;
+Where LOCKSTEP_PARITY_PYTHON names a Python that has PyTorch, coordination and images measure PyTorch beside Lockstep.`;
 
 process.exitCode = await main();
 

@@ -111,6 +111,7 @@ export class RogueWorker {
         progress: compute.progress,
         computing: this.#pipeline.computing?.key,
         residentBytes: 0,
+        images: { images: 0, seconds: 0, cacheHits: 0, starvedSeconds: 0 },
         tensors: compute.tensors,
       }),
       // Who holds something back does not listen.

@@ -6,6 +6,7 @@ import type { RegisterResponse } from '#proto/generated/lockstep/v1/pool.js';
 import type { TaskEntry } from '#proto/task-entry.js';
 import type { Compute } from './compute-client.js';
 import type { DatasetSources } from './dataset-files.js';
+import type { ImageCounts } from './image-pool.js';
 import { JobContexts } from './job-contexts.js';
 import { ParameterCache } from './parameters.js';
 import { Pipeline } from './pipeline.js';
@@ -33,7 +34,7 @@ export interface MembershipOptions {
   readonly openQueue: OpenQueue;
   readonly compute: Compute & { readonly progress: number; readonly tensors: number };
   /** Whoever prepares images; outlives the membership. */
-  readonly images: ImageServices;
+  readonly images: ImageServices & { readonly counts: ImageCounts };
   readonly datasets: DatasetSources;
   readonly log: Logger;
   /** See `PipelineOptions`. */
@@ -89,6 +90,7 @@ export class Membership {
         computing: this.#pipeline.computing?.key,
         residentBytes: process.memoryUsage.rss(),
         tensors: compute.tensors,
+        images: { ...images.counts, starvedSeconds: this.#stages.starvedSeconds },
       }),
       onCancel: (id) => this.#pipeline.cancel(id),
       onYield: (id) => this.#pipeline.yield(id),
@@ -97,6 +99,8 @@ export class Membership {
         this.#parameters.endJob(jobId);
         this.#jobs.endJob(jobId);
         compute.endJob(jobId);
+        const { counts } = images;
+        if (counts.images > 0) log.info({ ...counts, starvedSeconds: this.#stages.starvedSeconds }, 'images so far');
       },
     });
     this.#queue = openQueue({

@@ -131,7 +131,7 @@ describe('PoolWorker', () => {
         pid: 1,
       },
       compute,
-      images: imagesOnThisThread(),
+      images: { ...imagesOnThisThread(), counts: { images: 0, seconds: 0, cacheHits: 0 } },
       datasets: { access: {}, get: plainGet },
       log: silent,
       letGoMs,

@@ -139,9 +139,15 @@ class WorkerSession {
     if (worker === undefined) return this.#fail(status.FAILED_PRECONDITION, 'A session begins with its hello.');
     switch (message.$case) {
       case 'heartbeat': {
-        const { progress, computing, residentBytes, tensors } = message.value;
+        const { progress, computing, residentBytes, tensors, images } = message.value;
         const key = fromWireKey(computing);
-        const report = { progress, computing: key === undefined ? null : taskName(key), residentBytes, tensors };
+        const report = {
+          progress,
+          computing: key === undefined ? null : taskName(key),
+          residentBytes,
+          tensors,
+          images,
+        };
         return this.#registry.heartbeat(worker, report);
       }
       case 'claim': {
