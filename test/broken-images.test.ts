@@ -14,7 +14,7 @@ const classes = ['cat', 'dog'];
 const steps = 4;
 const spec = {
   model: { architecture: 'resnet8', classes: classes.length, imageSize: 32 },
-  dataset: { kind: 'imagefolder', path: 'photos', augmentation: 'none' },
+  dataset: { kind: 'imagefolder', path: 'photos', classes: classes.length, imageSize: 32, augmentation: 'none' },
   training: { steps, batchSize: classes.length * perClass, shardSize: 4 },
   evaluation: { everyEpochs: 0 },
 };

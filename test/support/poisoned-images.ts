@@ -6,7 +6,9 @@ import { resolveJobSpec } from '#model/job-spec.js';
 const poisoned = Number(new URL(import.meta.url).searchParams.get('sample'));
 const { dataset: spec } = resolveJobSpec({ model: { architecture: 'resnet8' }, dataset: { kind: 'synthetic' } });
 const datasets = Object.getPrototypeOf(await openDataset(spec, '')) as Awaited<ReturnType<typeof openDataset>>;
-const prepare = datasets.prepareTrain;
+const { value: prepare } = Object.getOwnPropertyDescriptor(datasets, 'prepareTrain') as {
+  value: (this: typeof datasets, ...args: Parameters<typeof datasets.prepareTrain>) => Promise<void>;
+};
 
 datasets.prepareTrain = async function (ids, seed, epoch, augmentation, out, labels) {
   await prepare.call(this, ids, seed, epoch, augmentation, out, labels);

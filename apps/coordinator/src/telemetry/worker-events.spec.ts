@@ -16,13 +16,14 @@ const numericsClass: NumericsClass = {
 
 let registry: WorkerRegistry;
 let worker: PoolWorker;
+let events: WorkerEvents;
 let told: (Partial<WorkerView> & { gone?: true })[];
 
 beforeEach(() => {
   vi.useFakeTimers();
   told = [];
   registry = new WorkerRegistry();
-  new WorkerEvents(registry, { publish: (_kind, _job, view) => void told.push(view as WorkerView) });
+  events = new WorkerEvents(registry, { publish: (_kind, _job, view) => void told.push(view as WorkerView) });
   const { id } = registry.register({ name: 'w', numericsClass, memoryBytes: 0, pid: 0 });
   worker = registry.connect(id, () => undefined)!;
 });
@@ -44,7 +45,7 @@ it('tells changes at most once a second', () => {
 it('tells of one that hangs, although it says nothing more', () => {
   beat(1);
   worker.state = 'hung';
-  registry.changed(worker);
+  events.workerChanged(worker);
   expect(told.map(({ state }) => state)).toEqual(['active']);
   vi.advanceTimersByTime(1000);
   expect(told.map(({ state }) => state)).toEqual(['active', 'hung']);
