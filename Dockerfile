@@ -1,4 +1,5 @@
-# One image for coordinator and worker (docker-compose.yml says which runs); linux/amd64, TensorFlow for CPUs.
+# One image for coordinator and worker (docker-compose.yml says which runs); linux/amd64, TensorFlow for CPUs, or, with
+# --build-arg SETUP=--cuda, for NVIDIA GPUs.
 
 FROM node:24-bookworm AS build
 RUN apt-get update \
@@ -10,7 +11,8 @@ RUN npm ci
 COPY . .
 RUN npm run build
 # TensorFlow goes to a folder that the addon remembers, so it must lie at the same path in the image that runs.
-RUN LOCKSTEP_CACHE_DIR=/opt/lockstep/native node dist/apps/coordinator/src/cli/main.js setup
+ARG SETUP=""
+RUN LOCKSTEP_CACHE_DIR=/opt/lockstep/native node dist/apps/coordinator/src/cli/main.js setup $SETUP
 RUN npm prune --omit=dev
 
 FROM node:24-bookworm-slim

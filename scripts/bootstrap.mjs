@@ -1,6 +1,6 @@
 // From a clean clone to a running command: npm packages and build where they are missing or stale, then the command.
 // Plain JavaScript without dependencies, since it runs before anything is installed. Refuses to know what commands do.
-//   node scripts/bootstrap.mjs demo | up | test [--long] | bench [arguments]
+//   node scripts/bootstrap.mjs demo | up | test [--long] | test:device | bench [arguments]
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -18,6 +18,8 @@ const commands = {
   demo: (args) => [[cli, 'demo', ...args]],
   up: (args) => [[cli, 'up', ...args]],
   test: (args) => [prepare, ['node_modules/vitest/vitest.mjs', 'run', ...testArguments(args)]],
+  // Sets up what it needs itself: TensorFlow for the device, and nothing else.
+  'test:device': (args) => [['dist/test/device/main.js', ...args]],
   bench: (args) => [prepare, ['dist/test/bench/main.js', ...args]],
 };
 

@@ -6,6 +6,7 @@ import type { Dataset } from './datasets/dataset.js';
 import { evaluateAll } from './evaluation.js';
 import type { EvaluationResult } from './evaluation.js';
 import { evaluationShardSize } from './evaluation-views.js';
+import { type InitialWeights, stateFromWeights } from './exchange/initial-weights.js';
 import { addInto, widenBfloat16 } from './float-arrays.js';
 import type { JobSpec } from './job-spec.js';
 import { Network } from './network.js';
@@ -52,6 +53,8 @@ export interface EpochReport extends EvaluationResult {
 export interface TrainingOptions {
   /** Stops after so many steps. @default all that the spec asks for */
   readonly steps?: number;
+  /** Weights that it starts from. @default random ones, by the spec's seed */
+  readonly initialWeights?: InitialWeights;
   /** Shards of a step's mini-batch that are left out, by index. @default none */
   readonly excludedShards?: (step: number) => readonly number[];
   readonly onStep?: (report: StepReport) => void;
@@ -77,7 +80,7 @@ export async function trainInProcess(
     const perEpoch = stepsPerEpoch(dataset.trainCount, training.batchSize);
     const totalSteps = totalStepsOf(training, dataset.trainCount);
     const steps = Math.min(options.steps ?? totalSteps, totalSteps);
-    const run = new InProcessRun(spec, dataset, network, perEpoch, totalSteps);
+    const run = new InProcessRun(spec, dataset, network, perEpoch, totalSteps, options.initialWeights);
     let evaluation: EpochReport | undefined;
     for (let step = 0; step < steps; step++) {
       // Not inside the call: without a listener its arguments would not be evaluated.
@@ -122,9 +125,13 @@ class InProcessRun {
     private readonly network: Network,
     private readonly perEpoch: number,
     private readonly totalSteps: number,
+    initialWeights: InitialWeights | undefined,
   ) {
     const { layout } = network;
-    const { parameters, statistics } = initialState(spec.model, layout, spec.training.seed);
+    const { model } = spec;
+    const { seed } = spec.training;
+    const { parameters, statistics } =
+      initialWeights === undefined ? initialState(model, layout, seed) : stateFromWeights(model, seed, initialWeights);
     const scheduleState = scheduleStateAtStart(spec.training.schedule);
     this.state = { parameters, statistics, momentum: new Float32Array(parameters.length), scheduleState };
     this.#next = {

@@ -55,6 +55,11 @@ const rules: readonly Rule[] = [
     ),
   ({ training }) =>
     when(training.epochs === null && training.steps === null, 'training.epochs', 'must be given where steps is null'),
+  ({ training, initialWeights, evaluation }) => {
+    const evaluates = initialWeights?.head === 'keep' && evaluation.everyEpochs > 0;
+    const message = 'must be 1 or more, except to evaluate initialWeights with their head (head keep)';
+    return when(training.steps === 0 && !evaluates, 'training.steps', message);
+  },
   ({ training, dataset }) => {
     const count = trainCountOf(dataset);
     const tooLarge = count !== undefined && training.batchSize > count;

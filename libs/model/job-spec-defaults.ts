@@ -54,6 +54,7 @@ export function withDefaults(given: Fields): Fields {
       faults: { reproducibility: 'strict', onNotFinite: 'pause', speculation: true, proofShare: 0 },
       evaluation: { everyEpochs: asFields(dataset).test === null ? 0 : 1, crops: 1, scales: [] },
       checkpoint: { everySteps: 500, keep: 3 },
+      initialWeights: null,
     },
     { ...given, dataset, model, training },
   );

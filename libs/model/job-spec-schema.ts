@@ -11,6 +11,7 @@ import {
   shuffleShapes,
 } from './job-spec-datasets.js';
 import { described, positive, notNegative, between, whole, oneOf, yesOrNo, seed } from './job-spec-fields.js';
+import { initialWeightsSchema, weightsShape } from './job-spec-weights.js';
 import { finalLearningRate, scheduleSchema, scheduleShapes } from './job-spec-schedules.js';
 
 const modelShape = {
@@ -55,7 +56,11 @@ const optimizerShape = {
 
 const trainingFields = {
   epochs: described(whole(1, 1_000_000).nullable(), 'Passes over the training images; null where steps is given.', 1),
-  steps: described(whole(1, 1_000_000_000).nullable(), 'SGD updates, in place of epochs.', null),
+  steps: described(
+    whole(0, 1_000_000_000).nullable(),
+    'SGD updates, in place of epochs; 0: none, so that the initial weights alone are evaluated.',
+    null,
+  ),
   batchSize: described(whole(2, 1_048_576), 'Samples per mini-batch, that is per step.', 128),
   shardSize: described(
     whole(2, 65_536),
@@ -155,6 +160,7 @@ export const jobSpecSchema = z.strictObject(
     faults: z.strictObject(faultsShape, object),
     evaluation: z.strictObject(evaluationShape, object),
     checkpoint: z.strictObject(checkpointShape, object),
+    initialWeights: initialWeightsSchema,
     priority: outerFields.priority,
   },
   object,
@@ -200,6 +206,7 @@ export const jobSpecInputSchema = z
     faults: z.strictObject(faultsShape).partial().describe('What happens when something goes wrong.'),
     evaluation: z.strictObject(evaluationShape).partial().describe('When the test images are evaluated.'),
     checkpoint: z.strictObject(checkpointShape).partial().describe('When the state is saved.'),
+    initialWeights: initialWeightsSchema,
   })
   .partial()
   .meta({
@@ -224,6 +231,7 @@ export function fieldsAt(path: string, kind: unknown): string[] {
     faults: faultsShape,
     evaluation: evaluationShape,
     checkpoint: checkpointShape,
+    initialWeights: weightsShape,
   };
   return Object.keys(shapes[path] ?? {});
 }

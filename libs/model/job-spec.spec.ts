@@ -79,6 +79,7 @@ describe('defaults', () => {
       faults: { reproducibility: 'strict', onNotFinite: 'pause', speculation: true, proofShare: 0 },
       evaluation: { everyEpochs: 1, crops: 1, scales: [] },
       checkpoint: { everySteps: 500, keep: 3 },
+      initialWeights: null,
       priority: 0,
     });
   });
@@ -98,7 +99,8 @@ describe('defaults', () => {
 
 describe('presets', () => {
   it.each(presetNames)('%s resolves, and to itself when resolved again', (name) => {
-    const spec = resolveJobSpec({ preset: name });
+    // The files say how many classes they have, where a preset leaves that open.
+    const spec = resolveJobSpec({ preset: name }, 10);
     expect(spec.preset).toBe(name);
     expect(spec.name).toBe(name);
     expect(resolveJobSpec(spec)).toEqual(spec);
@@ -163,7 +165,7 @@ describe('datasets of image files', () => {
 
   it('take the number of classes from the files, else from the model', () => {
     const dataset = { kind: 'imagefolder', path: 'flowers' };
-    expect(resolveJobSpec({ model: { architecture: 'resnet18' }, dataset }, () => 7).model.classes).toBe(7);
+    expect(resolveJobSpec({ model: { architecture: 'resnet18' }, dataset }, 7).model.classes).toBe(7);
     const model = { architecture: 'resnet18', classes: 9 };
     expect(resolveJobSpec({ model, dataset }).dataset).toMatchObject({ classes: 9 });
   });
@@ -265,6 +267,12 @@ describe('errors', () => {
       'must be a power of two from 1 to 1024',
     ],
     ['a large shard', training({ shardSize: 256 }), 'training.shardSize', 'must be at most batchSize, which is 128'],
+    [
+      'no steps to train',
+      training({ steps: 0 }),
+      'training.steps',
+      /must be 1 or more, except to evaluate initialWeights/,
+    ],
     ['steps and epochs', training({ steps: 5, epochs: 5 }), 'training.steps', /together with epochs/],
     ['neither', training({ steps: null, epochs: null }), 'training.epochs', 'must be given where steps is null'],
     [
@@ -506,7 +514,7 @@ describe('the input schema', () => {
   it('takes every preset and every resolved spec', () => {
     for (const { spec, name } of presets) {
       expect(jobSpecInputSchema.safeParse(spec).error).toBeUndefined();
-      expect(jobSpecInputSchema.safeParse(resolveJobSpec({ preset: name })).error).toBeUndefined();
+      expect(jobSpecInputSchema.safeParse(resolveJobSpec({ preset: name }, 10)).error).toBeUndefined();
     }
   });
 });

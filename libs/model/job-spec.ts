@@ -29,18 +29,13 @@ export class SpecError extends Error {
  * Resolves a job spec: preset, then derived defaults, then validation. A resolved spec resolves to itself.
  *
  * @param input what was parsed from JSON or YAML
- * @param classesOf tells how many classes a dataset of image files has, where the spec does not say and the files are at hand
+ * @param classes number of classes that a dataset of image files has, where the spec does not say (see `datasetWithoutClasses`)
  * @throws SpecError with all errors found
  */
-export function resolveJobSpec(
-  input: unknown,
-  classesOf: (dataset: Readonly<Fields>) => number | undefined = () => undefined,
-): JobSpec {
+export function resolveJobSpec(input: unknown, classes?: number): JobSpec {
   if (!isFields(input)) throw new SpecError([{ path: '', message: 'the job spec must be an object' }]);
   const given = overlay(presetFields(input.preset), input);
-  if (isImageFiles(given.dataset) && given.dataset.classes === undefined) {
-    given.dataset = { ...given.dataset, classes: classesOf(given.dataset) };
-  }
+  if (isImageFiles(given.dataset) && given.dataset.classes === undefined) given.dataset = { ...given.dataset, classes };
   const missing = missingBasics(given);
   if (missing.length > 0) throw new SpecError(missing);
 
@@ -56,6 +51,14 @@ export function resolveJobSpec(
   const errors = causesAmong(checkJobSpec(parsed.data), given);
   if (errors.length > 0) throw new SpecError(errors);
   return parsed.data;
+}
+
+/** The dataset of image files of a spec that leaves it to the files how many classes there are; undefined for any other spec. */
+export function datasetWithoutClasses(input: unknown): Readonly<Fields> | undefined {
+  if (!isFields(input)) return undefined;
+  const { dataset, model } = overlay(presetFields(input.preset), input);
+  const told = asFields(dataset).classes ?? asFields(model).classes;
+  return isImageFiles(dataset) && told === undefined ? dataset : undefined;
 }
 
 function presetFields(name: unknown): Fields {

@@ -1,6 +1,7 @@
 // Owns: the named presets: job specs as data, each with a line on what it shows and where the recipe comes from.
 // Refuses to know: defaults and validation (job-spec.ts).
 import type { JobSpecInput } from './job-spec-schema.js';
+import { imagenetPresets } from './presets-imagenet.js';
 
 export interface Preset {
   readonly name: string;
@@ -30,6 +31,27 @@ function paperCifar(architecture: string, warmupEpochs = 0): JobSpecInput {
 }
 
 const list: readonly Preset[] = [
+  {
+    name: 'fine-tune',
+    description:
+      'ResNet-50 from imported weights with a new head, on a folder of images; set initialWeights.path and dataset.path.',
+    source:
+      'Kornblith, Shlens, Le 2019, section 3: SGD with Nesterov momentum, a cosine from 0.01 for batches of 256; shorter here, at the rate in proportion',
+    spec: {
+      model: { architecture: 'resnet50-v1.5' },
+      dataset: { kind: 'imagefolder', path: 'fine-tune', augmentation: 'random-resized-crop' },
+      initialWeights: { path: 'imported/resnet50', head: 'new' },
+      training: {
+        epochs: 20,
+        batchSize: 64,
+        shardSize: 16,
+        precision: 'bfloat16',
+        optimizer: { momentum: 0.9, nesterov: true, weightDecay: 0.0001 },
+        schedule: { kind: 'cosine', learningRate: 0.0025, warmupEpochs: 1 },
+      },
+      evaluation: { everyEpochs: 1 },
+    },
+  },
   {
     name: 'resnet20-cifar10-demo',
     description: 'ResNet-20 on CIFAR-10 in 3 epochs and bfloat16: real learning within minutes on two cores.',
@@ -80,6 +102,7 @@ const list: readonly Preset[] = [
     source: HE_2015,
     spec: paperCifar('plain56'),
   },
+  ...imagenetPresets,
   {
     name: 'resnet152-synthetic',
     description: 'ResNet-152 at 224x224 on synthetic images for a few steps: speed and memory at full size.',

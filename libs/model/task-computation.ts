@@ -6,7 +6,7 @@ import { laggedSink } from './layers/lagged-sink.js';
 import type { GradientSink } from './layers/sink.js';
 import type { Network } from './network.js';
 import type { ParameterLayout, TensorEntry } from './parameters.js';
-import { hasReadableBits, readAsFloat32, readBfloat16Bits } from './tensorflow/bfloat16.js';
+import { readInto } from './tensorflow/bfloat16.js';
 import type { Tensor } from './tensorflow/tensor.js';
 
 export interface ShardInput {
@@ -83,6 +83,7 @@ interface Sum {
 class PartialSums {
   readonly #stack: Sum[] = [];
   readonly #spare: Sum[] = [];
+  #scratch = new Float32Array(0);
 
   constructor(private readonly layout: ParameterLayout) {}
 
@@ -109,7 +110,7 @@ class PartialSums {
       leaf.shards = 1;
       this.#stack.push(leaf);
       return {
-        onGradient: (entry, gradient) => leaf.gradient.set(readAsFloat32(gradient), entry.offset),
+        onGradient: (entry, gradient) => readInto(gradient, rangeOf(leaf.gradient, entry)),
         onStatistics: (entry, values) => leaf.statistics.set(weighted(values, weight), entry.offset),
       };
     }
@@ -118,9 +119,17 @@ class PartialSums {
     this.#spare.push(...this.#stack.splice(-merges, merges, target).slice(1));
     target.shards *= 2;
     return {
-      onGradient: (entry, gradient) => addAlong(chain, 'gradient', entry, readAsFloat32(gradient)),
+      onGradient: (entry, gradient) => addAlong(chain, 'gradient', entry, this.read(gradient)),
       onStatistics: (entry, values) => addAlong(chain, 'statistics', entry, weighted(values, weight)),
     };
+  }
+
+  /** A gradient's numbers in memory that the next call overwrites. */
+  read(gradient: Tensor): Float32Array {
+    if (this.#scratch.length < gradient.size) this.#scratch = new Float32Array(gradient.size);
+    const values = this.#scratch.subarray(0, gradient.size);
+    readInto(gradient, values);
+    return values;
   }
 
   #allocate(): Sum {
@@ -138,7 +147,7 @@ function addAlong(
 ): Float32Array {
   let addend = values;
   for (const sum of chain) {
-    const range = sum[region].subarray(entry.offset, entry.offset + entry.size);
+    const range = rangeOf(sum[region], entry);
     addInto(range, addend);
     addend = range;
   }
@@ -154,7 +163,7 @@ function rootSink(sums: PartialSums, target: ContributionTarget, weight: number)
       if (entry.offset + entry.size !== firstFinal) {
         throw new Error(`${entry.name} was reported out of the layout's reverse order`);
       }
-      writeRoot(target.gradient, chain, entry, gradient);
+      writeRoot(rangeOf(target.gradient, entry), sums, chain, entry, gradient);
       firstFinal = entry.offset;
       target.onProgress(firstFinal);
     },
@@ -164,19 +173,26 @@ function rootSink(sums: PartialSums, target: ContributionTarget, weight: number)
   };
 }
 
+/** @param range the entry's part of the target */
 function writeRoot(
-  target: Float32Array | Uint16Array,
+  range: Float32Array | Uint16Array,
+  sums: PartialSums,
   chain: readonly Sum[],
   entry: TensorEntry,
   gradient: Tensor,
 ): void {
-  if (target instanceof Uint16Array && chain.length === 0 && hasReadableBits(gradient)) {
-    target.set(readBfloat16Bits(gradient), entry.offset); // rounded already: rounding again would change nothing
+  if (chain.length === 0) {
+    readInto(gradient, range);
     return;
   }
-  const root = addAlong(chain, 'gradient', entry, readAsFloat32(gradient));
-  if (target instanceof Float32Array) target.set(root, entry.offset);
-  else roundToBfloat16(root, target.subarray(entry.offset, entry.offset + entry.size));
+  const root = addAlong(chain, 'gradient', entry, sums.read(gradient));
+  if (range instanceof Float32Array) range.set(root);
+  else roundToBfloat16(root, range);
+}
+
+/** An entry's part of a region. */
+function rangeOf<Region extends Float32Array | Uint16Array>(region: Region, { offset, size }: TensorEntry): Region {
+  return region.subarray(offset, offset + size) as Region;
 }
 
 function weighted(values: Float32Array, weight: number): Float32Array {

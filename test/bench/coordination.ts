@@ -1,10 +1,8 @@
 // What coordination costs: the whole system as `lockstep up` starts it trains ResNet-20 on CIFAR-10, batch 128 in two tasks
 // of 64; a step's time minus its slower task's computing is what queue, claims, gRPC, sums, update and ledger take.
 // Refuses to take part: the numbers are the job's own metrics. PyTorch's DDP beside it where a Python with it is named.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { LocalSystem } from './local-system.js';
+import { pytorch } from './pytorch.js';
 import { formatted, printTable, progress, quantile } from './table.js';
 
 const steps = 200;
@@ -51,23 +49,9 @@ async function train(workers: number, precision: Precision): Promise<Row> {
 }
 
 /** Two processes of PyTorch's DDP with one thread each, random images that lie in memory; undefined without a Python. */
-async function pytorch(precision: Precision): Promise<Row | undefined> {
-  const python = process.env['LOCKSTEP_PARITY_PYTHON'];
-  if (python === undefined || python === '') return undefined;
-  // Compiled files lie under dist/, the script beside the sources.
-  const script = fileURLToPath(new URL('../../../test/bench/pytorch_ddp.py', import.meta.url));
-  const child = spawn(
-    python,
-    [script, '--precision', precision, '--steps', String(steps - warmUp), '--warm-up', String(warmUp)],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  let text = '';
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-  const [code] = (await once(child, 'close')) as [number | null];
-  if (code !== 0) throw new Error(`${python} ${script} ended with exit code ${code}.`);
-  return JSON.parse(text) as Row;
+function ddp(precision: Precision): Promise<Row | undefined> {
+  const args = ['--precision', precision, '--steps', String(steps - warmUp), '--warm-up', String(warmUp)];
+  return pytorch<Row>('pytorch_ddp.py', args);
 }
 
 const rows: string[][] = [];
@@ -86,7 +70,7 @@ for (const precision of precisions) {
     progress(`${name}, ${precision}: ${steps} steps …`);
     note(name, await train(workers, precision));
   }
-  const other = await pytorch(precision);
+  const other = await ddp(precision);
   if (other !== undefined) note('PyTorch DDP (gloo), 2 processes', other);
 }
 printTable({

@@ -1,5 +1,6 @@
 // Owns: measuring the engine alone: images per second of processes that compute tasks, without a coordinator.
-// Without arguments: a table of networks and precisions, each in a process of its own with one thread. To look closer at one:
+// Without arguments: a table of networks and precisions, each in processes of its own, and PyTorch beside it in the same run where
+// a Python with it is named; --steps N measures fewer or more tasks of each. To look closer at one:
 //   node dist/test/bench/engine.js [architecture] [shard size] [float32|bfloat16] [steps] [shards per task] [--profile [--shapes]]
 // Set TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 to measure one thread then.
 
@@ -16,15 +17,18 @@ import { computeTask } from '#model/task-computation.js';
 import { observeKernels } from '#model/tensorflow/kernel.js';
 import { liveTensors } from '#model/tensorflow/tensor.js';
 import type { Tensor } from '#model/tensorflow/tensor.js';
+import { pytorch } from './pytorch.js';
 import { formatted, printTable, progress, quantile } from './table.js';
 
 /** What is measured without arguments. */
 const table = [
-  { architecture: 'resnet20', shard: 64, precision: 'float32', steps: 40, processes: 1 },
-  { architecture: 'resnet20', shard: 64, precision: 'float32', steps: 40, processes: 2 },
-  { architecture: 'resnet20', shard: 64, precision: 'bfloat16', steps: 60, processes: 1 },
-  { architecture: 'resnet20', shard: 64, precision: 'bfloat16', steps: 60, processes: 2 },
-  { architecture: 'resnet152', shard: 8, precision: 'bfloat16', steps: 3, processes: 1 },
+  { architecture: 'resnet20', shard: 64, precision: 'float32', steps: 40, processes: 1, threads: 1 },
+  { architecture: 'resnet20', shard: 64, precision: 'float32', steps: 40, processes: 2, threads: 1 },
+  { architecture: 'resnet20', shard: 64, precision: 'bfloat16', steps: 60, processes: 1, threads: 1 },
+  { architecture: 'resnet20', shard: 64, precision: 'bfloat16', steps: 60, processes: 2, threads: 1 },
+  { architecture: 'resnet152', shard: 8, precision: 'bfloat16', steps: 5, processes: 1, threads: 1 },
+  { architecture: 'resnet152', shard: 8, precision: 'float32', steps: 5, processes: 1, threads: 2, pytorch: true },
+  { architecture: 'resnet152', shard: 8, precision: 'bfloat16', steps: 5, processes: 1, threads: 2, pytorch: true },
 ] as const;
 
 interface Measured {
@@ -33,7 +37,10 @@ interface Measured {
   readonly peakMiB: number;
 }
 
-const words = process.argv.slice(2).filter((word) => !word.startsWith('--'));
+const stepsAt = process.argv.indexOf('--steps');
+/** Of each row of the table; its own where nothing is said. */
+const stepsAsked = stepsAt < 0 ? undefined : Number(process.argv[stepsAt + 1]);
+const words = process.argv.slice(2).filter((word, index) => !word.startsWith('--') && index !== stepsAt - 1);
 const [architecture = 'resnet20', size = '64', precision = 'bfloat16', steps = '20', shardsPerTask = '1'] = words;
 const profiling = process.argv.includes('--profile');
 
@@ -116,36 +123,79 @@ function run(): void {
   }
 }
 
-/** The table: each row's processes at once, so that they compete for memory and caches as workers do. */
+interface PyTorchAnswer {
+  readonly imagesPerSecond: number;
+  readonly peakMiB: number;
+  readonly torch: string;
+}
+
+/** The table: each row's processes at once, so that they compete for memory and caches as workers do; PyTorch right after its row. */
 async function compare(): Promise<void> {
   const rows: string[][] = [];
+  let torch: string | undefined;
   for (const row of table) {
-    progress(`${row.architecture} ${row.precision}, ${row.processes} at once …`);
+    progress(`${row.architecture} ${row.precision}, ${row.processes} at once with ${row.threads} threads …`);
     const found = await Promise.all(Array.from({ length: row.processes }, () => measured(row)));
+    const other = 'pytorch' in row ? await pytorchOf(row) : undefined;
+    torch = other?.torch ?? torch;
+    const byMedian = found.reduce((sum, { medianMs }) => sum + (1000 * row.shard) / medianMs, 0);
     rows.push([
       `${row.architecture}, ${row.precision}, batches of ${row.shard}`,
-      String(row.processes),
+      `${row.processes} x ${row.threads}`,
       formatted(
         found.reduce((sum, { imagesPerSecond }) => sum + imagesPerSecond, 0),
         1,
       ),
       formatted(Math.max(...found.map(({ medianMs }) => medianMs)), 1),
       formatted(Math.max(...found.map(({ peakMiB }) => peakMiB)), 0),
+      other === undefined ? '–' : formatted(other.imagesPerSecond, 2),
+      other === undefined ? '–' : formatted(other.peakMiB, 0),
+      other === undefined ? '–' : formatted(byMedian / other.imagesPerSecond, 2),
     ]);
   }
   printTable({
-    title: 'Engine: forward, backward and rounding of one task after the other, one TensorFlow thread per process',
-    columns: ['', 'processes', 'images/s', 'median ms per task', 'peak MiB per process'],
+    title: 'Engine: forward, backward and rounding of one task after the other',
+    columns: [
+      '',
+      'processes x threads',
+      'images/s',
+      'median ms per task',
+      'peak MiB per process',
+      'PyTorch images/s',
+      'peak MiB',
+      'ratio',
+    ],
     rows,
-    notes: ['No coordinator, no network, random images; images/s of all processes together.'],
+    notes: [
+      'No coordinator, no network, random images; images/s of all processes together, after two tasks that warm up.',
+      ...(torch === undefined
+        ? []
+        : [
+            `PyTorch ${torch}: channels last, bfloat16 by autocast, the same batches; the ratio is that of images/s by the median step.`,
+          ]),
+    ],
   });
 }
 
+/** The same work in PyTorch; undefined without a Python that has it. */
+function pytorchOf(row: (typeof table)[number]): Promise<PyTorchAnswer | undefined> {
+  const { architecture: name, shard, precision: numbers, threads, steps: usual } = row;
+  const asked = String(stepsAsked ?? usual);
+  const args = ['--architecture', name, '--batch', String(shard), '--precision', numbers];
+  return pytorch('pytorch_engine.py', [...args, '--threads', String(threads), '--steps', asked]);
+}
+
 async function measured(row: (typeof table)[number]): Promise<Measured> {
-  const env = { ...process.env, TF_NUM_INTRAOP_THREADS: '1', TF_NUM_INTEROP_THREADS: '1', TF_CPP_MIN_LOG_LEVEL: '2' };
+  const threads = String(row.threads);
+  const env = {
+    ...process.env,
+    TF_NUM_INTRAOP_THREADS: threads,
+    TF_NUM_INTEROP_THREADS: '1',
+    TF_CPP_MIN_LOG_LEVEL: '2',
+  };
   const child: ChildProcess = fork(
     import.meta.filename,
-    [row.architecture, String(row.shard), row.precision, String(row.steps)],
+    [row.architecture, String(row.shard), row.precision, String(stepsAsked ?? row.steps)],
     { env },
   );
   const ended = once(child, 'exit').then(([code]) => {

@@ -24,6 +24,22 @@ export interface JobAnswer {
   readonly error: string | null;
 }
 
+export interface TimelineSpan {
+  readonly ph: string;
+  readonly name: string;
+  /** Row, such as `slice 0 reduce`. */
+  readonly cat: string;
+  /** Microseconds. */
+  readonly dur: number;
+  readonly args: { readonly step: number };
+}
+
+export interface LedgerEntry {
+  readonly step: number;
+  /** By whom each task was computed, and how long that took. */
+  readonly tasks: readonly { readonly worker: string; readonly seconds: number }[];
+}
+
 export class LocalSystem {
   readonly #child: ChildProcess;
   readonly #dataDir: string;
@@ -82,6 +98,22 @@ export class LocalSystem {
       `/jobs/${id}/metrics?maxPoints=10000&series=${names.join(',')}`,
     );
     return Object.fromEntries(names.map((name) => [name, (series[name] ?? []).map(([, value]) => value)]));
+  }
+
+  /** The spans of some steps (from 0), over all processes. */
+  async timeline(id: string, from: number, to: number): Promise<TimelineSpan[]> {
+    const { traceEvents } = await this.#ask<{ traceEvents: TimelineSpan[] }>(
+      `/jobs/${id}/timeline?from=${from}&to=${to}`,
+    );
+    return traceEvents.filter(({ ph }) => ph === 'X');
+  }
+
+  /** The ledger's record of each committed step, in order. */
+  async ledger(id: string): Promise<LedgerEntry[]> {
+    const response = await fetch(`${this.#url}/api/v1/jobs/${id}/ledger`);
+    if (!response.ok) throw new Error(`The ledger of job ${id} is answered with ${response.status}.`);
+    const lines = (await response.text()).split('\n').filter((line) => line !== '');
+    return lines.map((line) => JSON.parse(line) as LedgerEntry);
   }
 
   async #ask<Answer>(path: string, body?: object): Promise<Answer> {

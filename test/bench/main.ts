@@ -9,9 +9,13 @@ import { keepResult } from './results.js';
 import { progress } from './table.js';
 
 const benchmarks: Readonly<Record<string, string>> = {
-  engine: 'one process that computes tasks: images/s by network and precision (1 minute)',
+  engine: 'processes that compute tasks: images/s and memory by network and precision, beside PyTorch (4 minutes)',
+  index: "the index of a dataset of ImageNet's size: making, size, loading (half a minute)",
   wire: 'parameters and gradients of ResNet-152 between two processes over loopback (1 minute)',
+  images: 'photographs to training images, beside torchvision where there is one (3 minutes)',
   coordination: 'the whole system on ResNet-20: what a step takes beyond computing (3 minutes)',
+  system: 'the whole system on ResNet-152 and ResNet-20 with two workers, beside PyTorch DDP (8 minutes)',
+  'cost-model': 'what a step takes, predicted by the formula of docs/performance.md and measured (6 minutes)',
   demo: '`npm run demo` from set-up to test accuracy (4 minutes)',
   'precision-curves':
     'the same training in float32 and bfloat16, loss and accuracy side by side (half an hour, by name only)',
@@ -19,17 +23,20 @@ const benchmarks: Readonly<Record<string, string>> = {
     'ResNet-20 while something breaks every few seconds, for --minutes 10, then without (20 minutes, by name only)',
 };
 
+const takesSteps = new Set(['engine', 'system', 'cost-model']);
+
 /** Too long to run unless it is named. */
 const byNameOnly = new Set(['precision-curves', 'chaos']);
 
-const help = `Usage: npm run bench -- [NAME …] [--minutes N] [--write] [--list]
+const help = `Usage: npm run bench -- [NAME …] [--minutes N] [--steps N] [--write] [--list]
 
 ${Object.entries(benchmarks)
   .map(([name, what]) => `  ${name.padEnd(18)}${what}`)
   .join('\n')}
 
 Without a NAME they run one after the other. --write keeps what they found in docs and README.md.
-Where LOCKSTEP_PARITY_PYTHON names a Python that has PyTorch, coordination measures PyTorch's DDP beside Lockstep.`;
+--steps N lets engine, system and cost-model measure N steps of each row instead of their own number.
+Where LOCKSTEP_PARITY_PYTHON names a Python that has PyTorch, engine, coordination, system and images measure it beside Lockstep.`;
 
 process.exitCode = await main();
 
@@ -40,6 +47,7 @@ async function main(): Promise<number> {
       allowPositionals: true,
       options: {
         minutes: { type: 'string' },
+        steps: { type: 'string' },
         write: { type: 'boolean' },
         list: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
@@ -55,6 +63,10 @@ async function main(): Promise<number> {
     progress(`There is no benchmark ${unknown.join(', ')}.\n\n${help}`);
     return 2;
   }
+  if (values.steps !== undefined && !/^[1-9]\d{0,5}$/.test(values.steps)) {
+    progress(`--steps ${values.steps}: it must be a whole number above 0.`);
+    return 2;
+  }
   if (values.list === true || values.help === true) {
     console.log(help);
     return 0;
@@ -66,6 +78,7 @@ async function main(): Promise<number> {
   for (const name of positionals.length > 0 ? positionals : usual) {
     const args = values.write === true ? ['--write'] : [];
     if (name === 'chaos' && values.minutes !== undefined) args.push('--minutes', values.minutes);
+    if (values.steps !== undefined && takesSteps.has(name)) args.push('--steps', values.steps);
     const found = await run(name, machine, args);
     if (found === undefined) failed.push(name);
     else if (values.write === true) await keepResult(name, found);

@@ -1,12 +1,17 @@
-"""What PyTorch does with the same work: ResNet-20 (CIFAR form, option A), 64 images per process, two processes, DDP over gloo.
+"""What PyTorch does with the same work: two processes with one thread each, DDP over gloo, channels last.
 
-Prints one JSON line: images per second of both together and the median step in milliseconds. Images are random and lie in memory,
-so that nothing but training is measured. Needs PyTorch; installs nothing.
+    pytorch_ddp.py [--architecture resnet20] [--batch 64] [--accumulate 1] [--precision float32|bfloat16] [--steps 150] [--warm-up 50]
+
+resnet20 is the CIFAR form with option A; other names are torchvision's, at 224x224, with the stride in the first 1x1 as in Lockstep.
+Each process computes --accumulate batches of --batch images per step and sends gradients with the last. Prints one JSON line: images per
+second of both together (over all steps, and by the median step), the median step in milliseconds, peak memory of one process in MiB.
+Images are random and lie in memory, so that nothing but training is measured. Needs PyTorch (and torchvision); installs nothing.
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
 import time
 from contextlib import nullcontext
@@ -19,7 +24,6 @@ from torch.nn.functional import pad, relu
 from torch.nn.parallel import DistributedDataParallel
 
 PROCESSES = 2
-BATCH = 64
 
 
 class Block(nn.Module):
@@ -51,38 +55,67 @@ def resnet20() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
+def torchvision_model(name: str) -> nn.Module:
+    import torchvision
+
+    model = getattr(torchvision.models, name)()
+    for block in model.modules():
+        if isinstance(block, torchvision.models.resnet.Bottleneck):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+    return model
+
+
 def train(rank: int, options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{options.port}", rank=rank, world_size=PROCESSES)
     torch.manual_seed(rank)
-    model = DistributedDataParallel(resnet20().to(memory_format=torch.channels_last))
+    cifar = options.architecture == "resnet20"
+    side, classes = (32, 10) if cifar else (224, 1000)
+    net = resnet20() if cifar else torchvision_model(options.architecture)
+    model = DistributedDataParallel(net.to(memory_format=torch.channels_last), gradient_as_bucket_view=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     loss_of = nn.CrossEntropyLoss()
     batches = [
-        (torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last), torch.randint(10, (BATCH,)))
+        (
+            torch.randn(options.batch, 3, side, side).to(memory_format=torch.channels_last),
+            torch.randint(classes, (options.batch,)),
+        )
         for _ in range(8)
     ]
     half = options.precision == "bfloat16"
     seconds = []
     for step in range(options.warm_up + options.steps):
         started = time.perf_counter()
-        images, labels = batches[step % len(batches)]
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16) if half else nullcontext():
-            loss = loss_of(model(images), labels)
-        loss.backward()
+        for part in range(options.accumulate):
+            images, labels = batches[(step * options.accumulate + part) % len(batches)]
+            last = part == options.accumulate - 1
+            with nullcontext() if last else model.no_sync():
+                with torch.autocast("cpu", dtype=torch.bfloat16) if half else nullcontext():
+                    loss = loss_of(model(images).float(), labels) / options.accumulate
+                loss.backward()
         optimizer.step()
         if step >= options.warm_up:
             seconds.append(time.perf_counter() - started)
     if rank == 0:
-        rate = PROCESSES * BATCH * len(seconds) / sum(seconds)
-        print(json.dumps({"imagesPerSecond": rate, "stepMs": 1000 * statistics.median(seconds)}), flush=True)
+        images = PROCESSES * options.batch * options.accumulate
+        found = {
+            "imagesPerSecond": images * len(seconds) / sum(seconds),
+            "medianImagesPerSecond": images / statistics.median(seconds),
+            "stepMs": 1000 * statistics.median(seconds),
+            "peakMiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "torch": torch.__version__,
+        }
+        print(json.dumps(found), flush=True)
     dist.destroy_process_group()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--architecture", default="resnet20")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--accumulate", type=int, default=1)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--warm-up", type=int, default=50)

@@ -2,7 +2,7 @@
 
     pytorch_engine.py [--architecture resnet152] [--batch 8] [--precision float32|bfloat16] [--threads 2] [--steps 3]
 
-Prints one JSON line: images per second (median step), peak resident memory in MiB, versions. Channels last, as PyTorch is fastest on CPUs;
+Prints one JSON line: images per second (median step, after those that warm up), peak resident memory in MiB, versions. Channels last, as PyTorch is fastest on CPUs;
 bfloat16 by autocast, so parameters and batch norm stay float32 as in Lockstep. Needs torch and torchvision; installs nothing.
 """
 
@@ -18,7 +18,8 @@ parser.add_argument("--batch", type=int, default=8)
 parser.add_argument("--side", type=int, default=224)
 parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
 parser.add_argument("--threads", type=int, default=2)
-parser.add_argument("--steps", type=int, default=3)
+parser.add_argument("--steps", type=int, default=5)
+parser.add_argument("--warm-up", type=int, default=2)
 options = parser.parse_args()
 
 import torch  # noqa: E402
@@ -44,7 +45,8 @@ def step():
     return time.perf_counter() - begin
 
 
-step()
+for _ in range(options.warm_up):
+    step()
 seconds = statistics.median(step() for _ in range(options.steps))
 print(
     json.dumps(

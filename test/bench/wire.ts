@@ -33,17 +33,9 @@ type Direction = (typeof directions)[number];
 
 /** Runs every variant and prints the table: seconds are the median of the repetitions after one that warms up. */
 async function compare(): Promise<void> {
-  const seconds = new Map<string, number>();
-  for (const each of variants) {
-    const server = fork(import.meta.filename, ['serve', each]);
-    process.once('exit', () => server.kill());
-    const port = await firstMessage<number>(server);
-    const client = fork(import.meta.filename, ['call', each, `127.0.0.1:${port}`]);
-    const times = await firstMessage<Record<Direction, number[]>>(client);
-    for (const direction of directions) seconds.set(`${each} ${direction}`, quantile(times[direction].slice(1), 0.5));
-    server.kill();
-  }
-  const secondsOf = (each: Variant, direction: Direction): number => seconds.get(`${each} ${direction}`) ?? Number.NaN;
+  const seconds = new Map<Variant, Record<Direction, number>>();
+  for (const each of variants) seconds.set(each, await measure(each));
+  const secondsOf = (each: Variant, direction: Direction): number => seconds.get(each)?.[direction] ?? Number.NaN;
   printTable({
     title: `Wire: ${megabytes.toFixed(0)} MB of float32 (ResNet-152) in blocks of 1 MiB with CRC32C, two processes, loopback`,
     columns: ['', 'push s', 'push MB/s', 'pull s', 'pull MB/s'],
@@ -56,6 +48,17 @@ async function compare(): Promise<void> {
     ]),
     notes: [`Medians of ${repetitions - 1} transfers after one that warms up.`],
   });
+}
+
+/** Median seconds of a transfer each way, between two processes of one variant. */
+async function measure(each: Variant): Promise<Record<Direction, number>> {
+  const server = fork(import.meta.filename, ['serve', each]);
+  process.once('exit', () => server.kill());
+  const port = await firstMessage<number>(server);
+  const client = fork(import.meta.filename, ['call', each, `127.0.0.1:${port}`]);
+  const times = await firstMessage<Record<Direction, number[]>>(client);
+  server.kill();
+  return { push: quantile(times.push.slice(1), 0.5), pull: quantile(times.pull.slice(1), 0.5) };
 }
 
 /** The first message of a child process; throws when it ends without one. */
@@ -153,4 +156,8 @@ async function receive(
 const [role, variant, address] = process.argv.slice(2);
 if (role === 'serve') await serve(variant as Variant);
 else if (role === 'call') await call(variant as Variant, address ?? '');
-else await compare();
+else if (role === 'rates') {
+  // For cost-model.ts: bytes per second of Lockstep's channels.
+  const { push, pull } = await measure('Lockstep');
+  console.log(JSON.stringify({ push: (parameterCount * 4) / push, pull: (parameterCount * 4) / pull }));
+} else await compare();

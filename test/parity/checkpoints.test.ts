@@ -4,6 +4,8 @@ import { expect, it } from 'vitest';
 import { MODEL_FILE, writeCheckpoint } from '#model/checkpoint.js';
 import { openDataset } from '#model/datasets/dataset.js';
 import { trainInProcess } from '#model/in-process-training.js';
+import { exportSafetensors } from '#model/exchange/safetensors-export.js';
+import { readStoredModel } from '#model/exchange/stored-model.js';
 import { resolveJobSpec } from '#model/job-spec.js';
 import { loadModelTensors } from '#model/model-tensors.js';
 import { Network } from '#model/network.js';
@@ -69,6 +71,23 @@ it.each(architectures)(
     const theirs = Float32Array.from(float64Of(readSafetensors(out), 'logits'));
     expect(relativeError(network.predict(images, samples), theirs)).toBeLessThan(1e-4);
     network.dispose();
+  },
+  120_000,
+);
+
+it.each(['resnet34', 'resnet101', 'resnet50-v1.5'])(
+  'torchvision loads the export of an imported %s, and gives the same logits again',
+  async (architecture) => {
+    const folder = scratchFolder();
+    const at = (name: string): string => path.join(folder, `${name}.safetensors`);
+    const { images, labels } = randomBatch(samples, side, 1000);
+    writeBatch(at('images'), images, labels);
+    await torch('save', architecture, at('images'), at('theirs'), at('logits'));
+    const stored = readStoredModel(at('theirs'), architecture);
+    exportSafetensors(stored, at('ours'));
+    await torch('load', architecture, at('ours'), at('images'), at('again'));
+    const [before, after] = ['logits', 'again'].map((name) => float64Of(readSafetensors(at(name)), 'logits'));
+    expect(after).toEqual(before);
   },
   120_000,
 );

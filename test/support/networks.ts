@@ -6,7 +6,7 @@ import type { LossResult, Precision } from '#model/network.js';
 import { initialState } from '#model/parameters.js';
 import { randomStream } from '#model/random.js';
 import { planOf } from '#model/resnet.js';
-import { readAsFloat32 } from '#model/tensorflow/bfloat16.js';
+import { readInto } from '#model/tensorflow/bfloat16.js';
 
 export function modelOf(architecture: string, changes: Partial<ModelSpec> = {}): ModelSpec {
   return {
@@ -69,7 +69,7 @@ export function pass(network: Network, images: Float32Array, labels: Int32Array,
   const order: string[] = [];
   const result = network.trainShard(images, labels, scale, {
     onGradient(entry, tensor) {
-      gradient.set(readAsFloat32(tensor), entry.offset);
+      readInto(tensor, gradient.subarray(entry.offset, entry.offset + entry.size));
       order.push(entry.name);
     },
     onStatistics: (entry, values) => statistics.set(values, entry.offset),

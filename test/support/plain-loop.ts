@@ -3,6 +3,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { InitialWeights } from '#model/exchange/initial-weights.js';
 import { loadConfig } from '../../apps/coordinator/src/config.js';
 import { findCifar10 } from '../../apps/coordinator/src/setup/cifar10.js';
 import { tensorflowEnvironment } from '../../apps/worker/src/config.js';
@@ -21,18 +22,17 @@ export interface PlainOptions {
   readonly dataset?: string;
   /** Shards to leave out, by step. */
   readonly excluded?: Readonly<Record<number, readonly number[]>>;
+  /** That it starts from. @default random ones */
+  readonly weights?: InitialWeights;
 }
 
 /** Trains by `spec` from start to end. */
-export async function trainPlainly(spec: object, { dataset, excluded = {} }: PlainOptions = {}): Promise<PlainOutcome> {
-  const location = dataset ?? (await findCifar10(loadConfig(process.env).cacheDir)) ?? '';
+export async function trainPlainly(spec: object, options: PlainOptions = {}): Promise<PlainOutcome> {
+  const location = options.dataset ?? (await findCifar10(loadConfig(process.env).cacheDir)) ?? '';
   const script = join(distribution, 'test/support/in-process.js');
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [script, JSON.stringify(spec), location, JSON.stringify(excluded)],
-    {
-      env: { ...process.env, ...tensorflowEnvironment(1) },
-    },
-  );
+  const args = [script, JSON.stringify(spec), location, JSON.stringify(options)];
+  const { stdout } = await promisify(execFile)(process.execPath, args, {
+    env: { ...process.env, ...tensorflowEnvironment(1) },
+  });
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as PlainOutcome;
 }

@@ -10,6 +10,7 @@ import { clientCredentials } from '#proto/channel.js';
 import { Outcome, type ReportProbeRequest } from '#proto/generated/lockstep/v1/pool.js';
 import type { PushGradientRequest, PushGradientResponse, PushHeader } from '#proto/generated/lockstep/v1/reducer.js';
 import { SpanRing } from '#proto/span-ring.js';
+import { plainGet } from '#model/datasets/http-file.js';
 import { fromWireKey, taskName } from '#proto/task-entry.js';
 import { ComputeClient } from '../../apps/worker/src/compute-client.js';
 import { kernelFlags, tensorflowEnvironment } from '../../apps/worker/src/config.js';
@@ -98,7 +99,7 @@ export class RogueWorker {
     this.#pool = pool;
     this.#slices = new Slices(registration.reducerAddresses, access);
     this.#parameters = new ParameterCache(this.#slices, log);
-    this.#jobs = new JobContexts(pool, imagesOnThisThread());
+    this.#jobs = new JobContexts(pool, imagesOnThisThread(), { access: {}, get: plainGet });
     const stages = new TaskStages({
       workerId: registration.workerId,
       pool,
@@ -116,6 +117,7 @@ export class RogueWorker {
         progress: compute.progress,
         computing: this.#pipeline.computing?.key,
         residentBytes: 0,
+        images: { images: 0, seconds: 0, cacheHits: 0, starvedSeconds: 0 },
         tensors: compute.tensors,
       }),
       // Who holds something back does not listen.

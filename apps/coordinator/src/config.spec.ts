@@ -35,8 +35,26 @@ describe('loadConfig', () => {
       queuePrefix: 'lockstep',
       bullBoard: false,
       maxRunningJobs: 4,
+      datasetAccess: {
+        datasetsFolder: expect.stringMatching(/datasets$/),
+        cacheBytes: 20_000 * 2 ** 20,
+        urlPrefixes: [],
+        s3: { endpoint: undefined, region: 'us-east-1', credentials: undefined },
+      },
     });
     expect(config.reducers).toBeGreaterThanOrEqual(1);
+  });
+
+  test('refuses URLs of datasets that hold passwords, and half of the credentials, without repeating them', () => {
+    for (const list of ['https://me:secret@host/', 'ftp://host/secret', 'secret', 'https://host/?secret']) {
+      expect(() => loadConfig({ LOCKSTEP_DATASET_URLS: list })).toThrow(
+        /LOCKSTEP_DATASET_URLS must be a comma list of http/,
+      );
+      expect(() => loadConfig({ LOCKSTEP_DATASET_URLS: list })).not.toThrow(/secret/);
+    }
+    expect(() => loadConfig({ LOCKSTEP_S3_ACCESS_KEY_ID: 'id' })).toThrow(
+      'LOCKSTEP_S3_SECRET_ACCESS_KEY must be set where LOCKSTEP_S3_ACCESS_KEY_ID is',
+    );
   });
 
   test('reads every variable', () => {
@@ -65,6 +83,14 @@ describe('loadConfig', () => {
       LOCKSTEP_BULL_BOARD: 'on',
       LOCKSTEP_MAX_RUNNING_JOBS: '2',
       LOCKSTEP_STAGING_MB: '64',
+      LOCKSTEP_ADVERTISED_URL: 'https://trainer.example/lockstep/',
+      LOCKSTEP_DATASET_URLS: 'https://data.example/sets/, s3://bucket',
+      LOCKSTEP_DATASET_CACHE_MB: '5',
+      LOCKSTEP_S3_ENDPOINT: 'http://127.0.0.1:9000',
+      LOCKSTEP_S3_REGION: 'eu-central-1',
+      LOCKSTEP_S3_ACCESS_KEY_ID: 'id',
+      LOCKSTEP_S3_SECRET_ACCESS_KEY: 'secret',
+      LOCKSTEP_S3_SESSION_TOKEN: 'session',
     });
     rmSync(directory, { recursive: true });
     expect(config).toEqual({
@@ -91,6 +117,18 @@ describe('loadConfig', () => {
       queuePrefix: 'test-1',
       bullBoard: true,
       maxRunningJobs: 2,
+      advertisedUrl: 'https://trainer.example/lockstep',
+      datasetAccess: {
+        cacheDir: '/cache',
+        datasetsFolder: '/data/datasets',
+        cacheBytes: 5 * 2 ** 20,
+        urlPrefixes: ['https://data.example/sets/', 's3://bucket'],
+        s3: {
+          endpoint: 'http://127.0.0.1:9000',
+          region: 'eu-central-1',
+          credentials: { accessKeyId: 'id', secretAccessKey: 'secret', sessionToken: 'session' },
+        },
+      },
     });
   });
 

@@ -3,6 +3,8 @@
 import { accessSync, constants } from 'node:fs';
 import { availableParallelism, homedir, hostname, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
+import { accessProblem, accessVariables, datasetAccess } from '#model/datasets/access-settings.js';
+import type { DatasetAccess } from '#model/datasets/dataset-access.js';
 import { z } from 'zod';
 import { isWildcard } from './addresses.js';
 import { problemsOf } from './config-checks.js';
@@ -68,6 +70,10 @@ export interface CoordinatorConfig {
   readonly bullBoard: boolean;
   /** Jobs that train at the same time; the others stay queued. LOCKSTEP_MAX_RUNNING_JOBS @default 4 */
   readonly maxRunningJobs: number;
+  /** Where workers on other hosts fetch datasets from. LOCKSTEP_ADVERTISED_URL @default advertisedHost and httpPort */
+  readonly advertisedUrl: string | undefined;
+  /** LOCKSTEP_DATASET_URLS @default none, LOCKSTEP_DATASET_CACHE_MB @default 20000, LOCKSTEP_S3_ENDPOINT, _REGION @default us-east-1, _ACCESS_KEY_ID, _SECRET_ACCESS_KEY, _SESSION_TOKEN */
+  readonly datasetAccess: DatasetAccess;
 }
 
 export interface ConfigProblem {
@@ -130,6 +136,8 @@ const variables = z.object({
     .default('off')
     .transform((value) => value === 'on' || value === 'true' || value === '1'),
   LOCKSTEP_MAX_RUNNING_JOBS: integer(1, 64, 4),
+  LOCKSTEP_ADVERTISED_URL: url(/^https?$/, 'must be a URL that starts with http:// or https://').optional(),
+  ...accessVariables,
 });
 type Variables = z.infer<typeof variables>;
 
@@ -148,7 +156,8 @@ export function loadConfig(env: NodeJS.ProcessEnv): CoordinatorConfig {
   const unusable = [...new Set(problems.map(({ variable }) => variable))];
   const values = variables.parse(Object.fromEntries(Object.entries(set).filter(([name]) => !unusable.includes(name))));
   const config = resolved(values, env);
-  for (const problem of [...tlsProblems(values), ...problemsOf(config)]) {
+  const access = accessProblem(values);
+  for (const problem of [...tlsProblems(values), ...(access === undefined ? [] : [access]), ...problemsOf(config)]) {
     if (!unusable.some((name) => problem.variable === name || problem.message.includes(name))) problems.push(problem);
   }
   if (problems.length > 0) throw new ConfigError(problems);
@@ -160,15 +169,17 @@ function resolved(values: Variables, env: NodeJS.ProcessEnv): CoordinatorConfig 
   const tls =
     cert !== undefined && key !== undefined ? { cert: resolve(cert), key: resolve(key), ca: absolute(ca) } : undefined;
   const grpcHost = values.LOCKSTEP_GRPC_HOST;
+  const cacheDir = absolute(values.LOCKSTEP_CACHE_DIR) ?? join(env['HOME'] ?? homedir(), '.cache', 'lockstep');
+  const dataDir = resolve(values.LOCKSTEP_DATA_DIR);
   return {
     httpHost: values.LOCKSTEP_HTTP_HOST,
     httpPort: values.LOCKSTEP_HTTP_PORT,
     grpcHost,
     grpcPort: values.LOCKSTEP_GRPC_PORT,
     advertisedHost: values.LOCKSTEP_ADVERTISED_HOST ?? (isWildcard(grpcHost) ? hostname() : grpcHost),
-    cacheDir: absolute(values.LOCKSTEP_CACHE_DIR) ?? join(env['HOME'] ?? homedir(), '.cache', 'lockstep'),
+    cacheDir,
     tensorflowDir: absolute(values.LOCKSTEP_TENSORFLOW_DIR),
-    dataDir: resolve(values.LOCKSTEP_DATA_DIR),
+    dataDir,
     apiTokens: values.LOCKSTEP_API_TOKENS,
     workerToken: values.LOCKSTEP_WORKER_TOKEN,
     tls,
@@ -181,6 +192,8 @@ function resolved(values: Variables, env: NodeJS.ProcessEnv): CoordinatorConfig 
     queuePrefix: values.LOCKSTEP_QUEUE_PREFIX,
     bullBoard: values.LOCKSTEP_BULL_BOARD,
     maxRunningJobs: values.LOCKSTEP_MAX_RUNNING_JOBS,
+    advertisedUrl: values.LOCKSTEP_ADVERTISED_URL?.replace(/\/+$/, ''),
+    datasetAccess: { ...datasetAccess(values, cacheDir), datasetsFolder: join(dataDir, 'datasets') },
   };
 }
 

@@ -5,7 +5,6 @@ import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { trainCountOf } from '#model/job-spec-defaults.js';
 import { SpanRing } from '#proto/span-ring.js';
 import { linkToParent, type ParentLink } from '#proto/parent-link.js';
 import { CheckpointStore } from './checkpoints/checkpoint-store.js';
@@ -13,6 +12,7 @@ import { ConfigError, type CoordinatorConfig, loadConfig, type TlsFiles } from '
 import { LockstepError, UnavailableError } from './errors.js';
 import { closeHttp, createHttpApplication, listenHttp } from './http/application.js';
 import { createQueueBoard } from './http/queue-board.js';
+import { DatasetIndexing } from './jobs/dataset-indexing.js';
 import { DatasetLocations } from './jobs/dataset-locations.js';
 import { fetchCifar10 } from './jobs/fetch-cifar10.js';
 import { JobService } from './jobs/job-service.js';
@@ -75,15 +75,18 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
   const jobs = new JobService({
     maxRunningJobs: config.maxRunningJobs,
     onDefect: crash,
-    trainCountOf: (spec) => trainCountOf(spec.dataset)!,
     spanRequests,
     services: {
       store,
       datasets: new DatasetLocations({
         dataDir: config.dataDir,
+        cacheDir: config.cacheDir,
+        access: config.datasetAccess,
+        indexing: new DatasetIndexing(),
         findCifar10: () => findCifar10(config.cacheDir),
         fetchCifar10: () => fetchCifar10(config.cacheDir),
       }),
+      datasetAccess: config.datasetAccess,
       slices,
       queueOf: (classId) => (classId === null ? redis.queueOfAll(() => classesOf(registry)) : redis.queueOf(classId)),
       stagingBytes: Math.floor(config.stagingBytes / config.maxRunningJobs),
@@ -197,6 +200,7 @@ function startControl(
     registry: parts.registry,
     jobs: parts.running,
     spanRequests: parts.spanRequests,
+    datasetsUrl: `${config.advertisedUrl ?? defaultUrl(config, host)}/api/v1/datasets`,
     queuePrefix: config.queuePrefix,
     reducerAddresses: config.reducerAddresses ?? parts.slices.ports.map((port) => `${host}:${port}`),
     log: parts.log,
@@ -213,6 +217,11 @@ function startControl(
       `gRPC cannot listen on ${grpcHost}:${grpcPort}: ${cause}. Choose another LOCKSTEP_GRPC_PORT.`,
     );
   });
+}
+
+/** Where REST answers, as seen from other hosts. */
+function defaultUrl({ tls, httpPort }: CoordinatorConfig, host: string): string {
+  return `${tls === undefined ? 'http' : 'https'}://${host}:${httpPort}`;
 }
 
 function pemFiles({ cert, key, ca }: TlsFiles): Pem {

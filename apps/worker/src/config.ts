@@ -1,7 +1,10 @@
 // The one reader of the environment in the worker: names, defaults, limits.
 // Refuses to know what the values are used for.
-import { availableParallelism, hostname } from 'node:os';
+import { availableParallelism, homedir, hostname } from 'node:os';
+import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import { accessProblem, accessVariables, datasetAccess } from '#model/datasets/access-settings.js';
+import type { DatasetAccess } from '#model/datasets/dataset-access.js';
 
 export { kernelFlags, tensorflowEnvironment } from '#model/tensorflow/settings.js';
 
@@ -35,6 +38,8 @@ const environment = z.object({
   LOCKSTEP_TLS_KEY: z.string().min(1).optional(),
   LOCKSTEP_LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
   LOCKSTEP_EXIT_WITH_PARENT: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
+  LOCKSTEP_CACHE_DIR: z.string().optional(),
+  ...accessVariables,
 });
 
 export interface WorkerConfig {
@@ -61,6 +66,8 @@ export interface WorkerConfig {
   readonly logLevel: (typeof logLevels)[number];
   /** Stop at once when the standard input ends. @default false */
   readonly exitWithParent: boolean;
+  /** What this worker may reach of datasets, and what it keeps of them; as the coordinator's. */
+  readonly datasetAccess: DatasetAccess;
 }
 
 /** What is wrong with the environment: a sentence per variable, never its value. */
@@ -80,6 +87,8 @@ export function loadConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   if (pem('LOCKSTEP_TLS_CERT') && !pem('LOCKSTEP_TLS_CA')) {
     problems.push('LOCKSTEP_TLS_CA must be set where LOCKSTEP_TLS_CERT is');
   }
+  const access = accessProblem(present);
+  if (access !== undefined) problems.push(`${access.variable} ${access.message}`);
   if (!result.success || problems.length > 0) {
     throw new ConfigError(`The worker cannot start: ${problems.join('; ')}.`);
   }
@@ -99,5 +108,9 @@ export function loadConfig(env: NodeJS.ProcessEnv): WorkerConfig {
         : { ca: values.LOCKSTEP_TLS_CA, cert: values.LOCKSTEP_TLS_CERT, key: values.LOCKSTEP_TLS_KEY },
     logLevel: values.LOCKSTEP_LOG_LEVEL,
     exitWithParent: values.LOCKSTEP_EXIT_WITH_PARENT === '1',
+    datasetAccess: datasetAccess(
+      values,
+      resolve(values.LOCKSTEP_CACHE_DIR ?? join(env['HOME'] ?? homedir(), '.cache', 'lockstep')),
+    ),
   };
 }

@@ -7,6 +7,7 @@ import { layoutOf, type ParameterLayout } from '#model/parameters.js';
 import { unaryCall } from '#proto/calls.js';
 import type { DescribeJobResponse } from '#proto/generated/lockstep/v1/pool.js';
 import { type TaskEntry, taskEntrySchema } from '#proto/task-entry.js';
+import { DatasetFiles, type DatasetSources } from './dataset-files.js';
 import type { PoolCaller } from './pool-caller.js';
 import { messageOf, TaskFailure } from './withdrawal.js';
 
@@ -26,12 +27,14 @@ const describeDeadlineMs = 10_000;
 export class JobContexts {
   readonly #pool: PoolCaller;
   readonly #images: ImageServices;
+  readonly #datasets: DatasetSources;
   /** In order of last use. */
   readonly #contexts = new Map<string, Promise<JobContext>>();
 
-  constructor(pool: PoolCaller, images: ImageServices) {
+  constructor(pool: PoolCaller, images: ImageServices, datasets: DatasetSources) {
     this.#pool = pool;
     this.#images = images;
+    this.#datasets = datasets;
   }
 
   /** Rejects with `TaskFailure` where this worker cannot serve the job; the next task asks anew. */
@@ -70,7 +73,7 @@ export class JobContexts {
       const answer = await unaryCall<DescribeJobResponse>(site, { deadlineMs: describeDeadlineMs }, (options, done) =>
         client.describeJob({ jobId }, metadata, options, done),
       );
-      return await contextOf(jobId, answer, this.#images);
+      return await contextOf(jobId, answer, this.#images, this.#datasets);
     } catch (error) {
       if (error instanceof TaskFailure) throw error;
       throw new TaskFailure('failed', `Job ${jobId} cannot be opened: ${messageOf(error)}`, { cause: error });
@@ -78,7 +81,12 @@ export class JobContexts {
   }
 }
 
-async function contextOf(jobId: string, answer: DescribeJobResponse, images: ImageServices): Promise<JobContext> {
+async function contextOf(
+  jobId: string,
+  answer: DescribeJobResponse,
+  images: ImageServices,
+  datasets: DatasetSources,
+): Promise<JobContext> {
   const spec = resolveJobSpec(JSON.parse(answer.specJson));
   const layout = layoutOf(spec.model);
   if (layout.hash !== answer.layoutHash) {
@@ -87,7 +95,11 @@ async function contextOf(jobId: string, answer: DescribeJobResponse, images: Ima
       `This worker lays out ${spec.model.architecture} in another way than the coordinator (hash ${layout.hash} instead of ${answer.layoutHash}): both must run the same version of Lockstep.`,
     );
   }
-  const dataset = await openDataset(spec.dataset, answer.datasetLocation, { images });
+  const files = new DatasetFiles(answer, datasets);
+  const dataset = await openDataset(spec.dataset, answer.datasetLocation, {
+    images,
+    files: (wanted, location) => files.open(wanted, location),
+  });
   if (dataset.indexHash !== answer.datasetHash) {
     await dataset.close();
     throw new TaskFailure(

@@ -7,6 +7,7 @@ import { imageLibrary } from '#model/images/image-library.js';
 import { clientCredentials } from '#proto/channel.js';
 import { installHttp2Settings } from '#proto/http2-settings.js';
 import { linkToParent } from '#proto/parent-link.js';
+import { coordinatorGet } from './coordinator-get.js';
 import { ComputeClient } from './compute-client.js';
 import { ConfigError, kernelFlags, loadConfig, tensorflowEnvironment, type WorkerConfig } from './config.js';
 import { ImagePool } from './image-pool.js';
@@ -43,7 +44,8 @@ async function main(config: WorkerConfig): Promise<void> {
   // TensorFlow reads these from the process's environment, which only the main thread can write to.
   Object.assign(process.env, tensorflowEnvironment(config.threads));
   installHttp2Settings();
-  const credentials = clientCredentials(config.tls && pemFiles(config.tls));
+  const pem = config.tls && pemFiles(config.tls);
+  const credentials = clientCredentials(pem);
   const { client: compute, facts } = await ComputeClient.start();
   const images = new ImagePool({ threads: config.imageThreads, cacheBytes: config.imageCacheBytes });
   const worker = new PoolWorker({
@@ -60,6 +62,7 @@ async function main(config: WorkerConfig): Promise<void> {
     },
     compute,
     images,
+    datasets: { access: config.datasetAccess, get: coordinatorGet(config.token, pem) },
     log,
   });
   let signals = 0;

@@ -6,6 +6,8 @@ import type { RegisterResponse } from '#proto/generated/lockstep/v1/pool.js';
 import type { SpanRing } from '#proto/span-ring.js';
 import type { TaskEntry } from '#proto/task-entry.js';
 import type { Compute } from './compute-client.js';
+import type { DatasetSources } from './dataset-files.js';
+import type { ImageCounts } from './image-pool.js';
 import { JobContexts } from './job-contexts.js';
 import { ParameterCache } from './parameters.js';
 import { Pipeline } from './pipeline.js';
@@ -35,7 +37,8 @@ export interface MembershipOptions {
   /** What this process did; outlives the membership. */
   readonly spans: SpanRing;
   /** Whoever prepares images; outlives the membership. */
-  readonly images: ImageServices;
+  readonly images: ImageServices & { readonly counts: ImageCounts };
+  readonly datasets: DatasetSources;
   readonly log: Logger;
   /** See `PipelineOptions`. */
   readonly letGoMs?: number | undefined;
@@ -66,12 +69,13 @@ export class Membership {
     compute,
     spans,
     images,
+    datasets,
     log,
     letGoMs,
     onDrain,
   }: MembershipOptions) {
     this.#slices = new Slices(registration.reducerAddresses, access);
-    this.#jobs = new JobContexts(pool, images);
+    this.#jobs = new JobContexts(pool, images, datasets);
     this.#parameters = new ParameterCache(this.#slices, log);
     this.#stages = new TaskStages({
       workerId: registration.workerId,
@@ -91,6 +95,7 @@ export class Membership {
         computing: this.#pipeline.computing?.key,
         residentBytes: process.memoryUsage.rss(),
         tensors: compute.tensors,
+        images: { ...images.counts, starvedSeconds: this.#stages.starvedSeconds },
       }),
       onCancel: (id) => this.#pipeline.cancel(id),
       onYield: (id) => this.#pipeline.yield(id),
@@ -101,6 +106,8 @@ export class Membership {
         this.#parameters.endJob(jobId);
         this.#jobs.endJob(jobId);
         compute.endJob(jobId);
+        const { counts } = images;
+        if (counts.images > 0) log.info({ ...counts, starvedSeconds: this.#stages.starvedSeconds }, 'images so far');
       },
     });
     this.#queue = openQueue({

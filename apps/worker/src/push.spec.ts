@@ -26,7 +26,15 @@ describe('GradientPush', () => {
 
   beforeEach(async () => {
     coordinator = new FakeCoordinator({
-      job: { specJson: '', layoutHash: '', datasetLocation: '', datasetHash: '', probeJson: '' },
+      job: {
+        specJson: '',
+        layoutHash: '',
+        datasetLocation: '',
+        datasetsUrl: '',
+        datasetIndex: '',
+        datasetHash: '',
+        probeJson: '',
+      },
       parameterCount,
       statisticCount: 4,
       wire: 'float32',

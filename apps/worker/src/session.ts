@@ -2,6 +2,7 @@
 // Refuses to know how tasks are worked on; whoever opened it hears what the coordinator wants.
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import {
+  type ImageCounts,
   ReleaseReason as WireReason,
   type SessionRequest,
   type SessionResponse,
@@ -25,6 +26,7 @@ export interface Vitals {
   readonly computing: TaskKey | undefined;
   readonly residentBytes: number;
   readonly tensors: number;
+  readonly images: ImageCounts;
 }
 
 export interface SessionHandlers {

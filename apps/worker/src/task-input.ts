@@ -38,16 +38,20 @@ export async function prepareInput(
     const train = task.key.kind === 'train';
     const ids = new Uint32Array(train ? samples : 0);
     let at = 0;
-    for (const shard of shards) {
-      const end = at + shard.samples;
-      const own = images.subarray(at * imageElements, end * imageElements);
-      if (train) {
-        const shardIds = sampleIds(spec.training, epoch, dataset.trainCount, shard.first, shard.samples);
-        ids.set(shardIds, at);
-        await dataset.prepareTrain(shardIds, seed, epoch, spec.dataset.augmentation, own, labels.subarray(at, end));
-      } else await dataset.prepareTest(shard.first, shard.samples, own, labels.subarray(at, end));
+    for (const { first, samples: count } of shards) {
+      const end = at + count;
+      if (train) ids.set(sampleIds(spec.training, epoch, dataset.trainCount, first, count), at);
+      else
+        await dataset.prepareTest(
+          first,
+          count,
+          images.subarray(at * imageElements, end * imageElements),
+          labels.subarray(at, end),
+        );
       at = end;
     }
+    // All shards at once: what decodes images does not run dry between them.
+    if (train) await dataset.prepareTrain(ids, seed, epoch, spec.dataset.augmentation, images, labels);
     const shardSamples = shards.map((shard) => shard.samples);
     return { input: { images, labels, shardSamples }, sampleIdsSha256: hashOf(ids), release: loan.release };
   } catch (error) {

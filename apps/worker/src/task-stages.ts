@@ -17,6 +17,7 @@ import type { PoolCaller, Slices } from './pool-caller.js';
 import { Probes } from './probe.js';
 import { GradientPush } from './push.js';
 import { SharedBuffers } from './shared-buffers.js';
+import { StarvationClock } from './starvation.js';
 import { prepareInput, type TaskInput } from './task-input.js';
 import { delay, messageOf, type ReleaseReason, TaskFailure, unlessAborted, Withdrawn } from './withdrawal.js';
 
@@ -50,6 +51,7 @@ export class TaskStages implements Stages<PreparedTask> {
   readonly #inputs = new SharedBuffers(inputsAtOnce);
   readonly #gradients = new SharedBuffers(gradientsAtOnce);
   readonly #probes: Probes;
+  readonly #starvation = new StarvationClock();
   /** Seconds that the last task of a kind and job took the compute thread. */
   readonly #lastSeconds = new Map<string, number>();
   /** Those that have no answer yet, by queue entry. */
@@ -59,6 +61,11 @@ export class TaskStages implements Stages<PreparedTask> {
   constructor(services: StageServices) {
     this.#services = services;
     this.#probes = new Probes(services);
+  }
+
+  /** How long the compute thread waited for images, and for nothing else. */
+  get starvedSeconds(): number {
+    return this.#starvation.seconds;
   }
 
   /** How long the task that computes now will take from here, milliseconds; undefined when nothing tells. */
@@ -76,16 +83,18 @@ export class TaskStages implements Stages<PreparedTask> {
     // The pull goes on while images are made; whichever fails ends the other.
     const failed = new AbortController();
     const both = AbortSignal.any([signal, failed.signal]);
+    const watch = this.#starvation.preparation();
     const [images, parameters] = await Promise.allSettled(
       [
         this.#noting(task, 'images', 'images', this.#input(task, job, both)),
         this.#noting(task, 'parameters', 'wait and pull', this.#services.parameters.acquire(request, both)),
-      ].map((part) => {
-        part.catch((error: unknown) => failed.abort(error));
+      ].map((part, index) => {
+        part.then(index === 0 ? watch.images : watch.parameters, (error: unknown) => failed.abort(error));
         return part;
       }) as [Promise<TaskInput>, Promise<ParameterLease>],
     );
     if (images.status === 'fulfilled' && parameters.status === 'fulfilled') {
+      watch.done();
       return { job, images: images.value, parameters: parameters.value };
     }
     for (const part of [images, parameters]) if (part.status === 'fulfilled') part.value.release();
@@ -124,6 +133,7 @@ export class TaskStages implements Stages<PreparedTask> {
   ): Promise<{ delivery: Promise<void> }> {
     const kind = `${task.key.kind} ${task.key.jobId}`;
     this.#computing = { kind, startedMs: performance.now() };
+    this.#starvation.computing();
     try {
       const run =
         task.key.kind === 'train'
@@ -137,6 +147,7 @@ export class TaskStages implements Stages<PreparedTask> {
       return { delivery };
     } finally {
       this.#computing = undefined;
+      this.#starvation.idle();
       this.discard(prepared);
     }
   }

@@ -8,6 +8,7 @@ import { resolveJobSpec } from '#model/job-spec.js';
 import { Network } from '#model/network.js';
 import { initialState, layoutOf } from '#model/parameters.js';
 import { shardsOf } from '#model/reduction.js';
+import { plainGet } from '#model/datasets/http-file.js';
 import { sampleIds } from '#model/sampler.js';
 import { computeTask } from '#model/task-computation.js';
 import { clientCredentials } from '#proto/channel.js';
@@ -103,6 +104,8 @@ describe('PoolWorker', () => {
         specJson: JSON.stringify(spec),
         layoutHash: layout.hash,
         datasetLocation: '',
+        datasetsUrl: '',
+        datasetIndex: '',
         datasetHash: dataset.indexHash,
         probeJson: '',
       },
@@ -128,7 +131,8 @@ describe('PoolWorker', () => {
         pid: 1,
       },
       compute,
-      images: imagesOnThisThread(),
+      images: { ...imagesOnThisThread(), counts: { images: 0, seconds: 0, cacheHits: 0 } },
+      datasets: { access: {}, get: plainGet },
       log: silent,
       letGoMs,
     });
@@ -235,6 +239,8 @@ describe('PoolWorker', () => {
     specJson: JSON.stringify(spec),
     layoutHash: layout.hash,
     datasetLocation: '',
+    datasetsUrl: '',
+    datasetIndex: '',
     datasetHash: dataset.indexHash,
     probeJson: JSON.stringify(trainTask(0, 0)),
   };
@@ -399,6 +405,8 @@ describe('PoolWorker', () => {
         specJson: JSON.stringify(spec),
         layoutHash: 'x',
         datasetLocation: '',
+        datasetsUrl: '',
+        datasetIndex: '',
         datasetHash: dataset.indexHash,
         probeJson: '',
       },

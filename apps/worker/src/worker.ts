@@ -18,6 +18,7 @@ export interface WorkerOptions {
   readonly introduction: RegisterRequest;
   readonly compute: MembershipOptions['compute'];
   readonly images: MembershipOptions['images'];
+  readonly datasets: MembershipOptions['datasets'];
   readonly log: Logger;
   /** How long the compute thread may hold a task that nobody wants. @default 30,000 ms */
   readonly letGoMs?: number | undefined;
@@ -66,7 +67,7 @@ export class PoolWorker {
   }
 
   async #serveOnce(): Promise<void> {
-    const { introduction, access, openQueue, compute, images, log, letGoMs } = this.#options;
+    const { introduction, access, openQueue, compute, images, datasets, log, letGoMs } = this.#options;
     const { signal } = this.#stop;
     const registration = await register(this.#pool, introduction, log, signal).catch(unlessStopped(signal));
     if (registration === undefined) return;
@@ -85,6 +86,7 @@ export class PoolWorker {
       compute,
       spans: this.#spans,
       images,
+      datasets,
       log,
       letGoMs,
       onDrain,

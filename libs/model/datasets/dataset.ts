@@ -5,7 +5,7 @@ import { imagesOnThisThread, type ImageServices } from '../images/image-services
 import type { DatasetSpec } from '../job-spec.js';
 import { openCifar10 } from './cifar10.js';
 import type { DatasetAccess } from './dataset-access.js';
-import { DatasetError } from './dataset-error.js';
+import type { openImageFiles } from './image-files.js';
 import { openSynthetic } from './synthetic.js';
 
 /** Labelled images, numbered from 0 in the training and in the test part. */
@@ -59,6 +59,8 @@ export interface Dataset {
 /** What a dataset of image files needs besides them. */
 export interface DatasetServices {
   readonly access?: DatasetAccess;
+  /** Opens the files themselves. @default from the location told */
+  readonly files?: typeof openImageFiles;
   /** @default on the thread that asks */
   readonly images?: ImageServices;
 }
@@ -74,22 +76,21 @@ export type Augmentation = DatasetSpec['augmentation'];
 export async function openDataset(
   spec: DatasetSpec,
   location: string,
-  { access = {}, images = imagesOnThisThread() }: DatasetServices = {},
+  { access = {}, files, images = imagesOnThisThread() }: DatasetServices = {},
 ): Promise<Dataset> {
   switch (spec.kind) {
     case 'cifar10':
       return openCifar10(location, spec.normalisation);
     case 'synthetic':
       return openSynthetic(spec);
-    case 'imagefolder': {
+    case 'imagefolder':
+    case 'webdataset': {
       // Only those who have image files load what reads and decodes them.
-      const [{ openImageFolder }, { DecodedImages }] = await Promise.all([
-        import('./image-folder.js'),
+      const [{ openImageFiles }, { DecodedImages }] = await Promise.all([
+        import('./image-files.js'),
         import('./decoded-images.js'),
       ]);
-      return new DecodedImages(spec, await openImageFolder(spec, location, access), images);
+      return new DecodedImages(spec, await (files ?? openImageFiles)(spec, location, access), images);
     }
-    case 'webdataset':
-      throw new DatasetError(`images of kind ${spec.kind} cannot be decoded by this version`);
   }
 }

@@ -112,7 +112,7 @@ describe('DecodedImages', () => {
   it('names the file that is broken, once nothing writes to the numbers any more', async () => {
     const broken = [good[0]!, good[1]!.subarray(0, 300), good[2]!];
     await expect(trainImages(withServices({}, filesOf(broken)), [0, 1, 2])).rejects.toThrow(
-      /^train\/1\.JPEG cannot be decoded: .+; repair or remove it and index the dataset again/,
+      /^train\/1\.JPEG cannot be decoded: .+; repair it, or index the dataset anew/,
     );
   });
 

@@ -262,20 +262,29 @@ function split(unit: FolderUnit): FolderUnit[] {
   return parts;
 }
 
-/** Maps with at most `limit` calls under way; the results are in the order of the items. */
+/**
+ * Maps with at most `limit` calls under way; the results are in the order of the items. After a failure no more are begun, and it
+ * is thrown when those under way have ended.
+ */
 export async function mapLimited<Item, Result>(
   items: readonly Item[],
   limit: number,
   map: (item: Item) => Promise<Result>,
 ): Promise<Result[]> {
   const results: Result[] = [];
+  const failures: unknown[] = [];
   let next = 0;
   const lane = async (): Promise<void> => {
-    while (next < items.length) {
+    while (next < items.length && failures.length === 0) {
       const at = next++;
-      results[at] = await map(items[at]!);
+      try {
+        results[at] = await map(items[at]!);
+      } catch (error) {
+        failures.push(error);
+      }
     }
   };
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));
+  if (failures.length > 0) throw failures[0];
   return results;
 }

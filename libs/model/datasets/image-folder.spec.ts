@@ -3,7 +3,8 @@ import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { resolveJobSpec, type DatasetSpec } from '../job-spec.js';
 import { DatasetError } from './dataset-error.js';
-import { ensureFolderIndex, findFolderIndex, indexFileName, openImageFolder } from './image-folder.js';
+import { ensureFolderIndex, findFolderIndex, openImageFolder } from './image-folder.js';
+import { indexFileName } from './index-places.js';
 import { addFiles, files, folderOf, smallFolder } from './image-files.fixture.js';
 
 type FolderSpec = Extract<DatasetSpec, { kind: 'imagefolder' }>;

@@ -1,8 +1,6 @@
-// Owns: opening a folder of image files, and the place of its index: in the folder, or in the cache where that cannot be written to.
-// Refuses to know: how an index is made and what is in it.
-import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
-import { access, mkdir, readFile, realpath, stat } from 'node:fs/promises';
+// Owns: opening a folder of image files by its index, which is made where there is none.
+// Refuses to know: how an index is made, where it lies and what is in it.
+import { readFile, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import type { DatasetSpec } from '../job-spec.js';
 import type { DatasetAccess } from './dataset-access.js';
@@ -10,11 +8,10 @@ import { DatasetError } from './dataset-error.js';
 import type { EncodedImages } from './encoded-images.js';
 import { indexFolder, isFresh, type IndexingOptions } from './folder-indexer.js';
 import { loadIndex, saveIndex, type ImageIndex } from './image-index.js';
+import { findIndex, placesOfFolder, placeToWrite } from './index-places.js';
 import { IndexedImages } from './indexed-images.js';
 
 type FolderSpec = Extract<DatasetSpec, { kind: 'imagefolder' }>;
-
-export const indexFileName = '.lockstep-index';
 
 /**
  * Opens a folder with train/<class>/… and val/…; one that was not indexed before, or has changed since, is indexed first.
@@ -44,14 +41,7 @@ export function imagesOfFolder(index: ImageIndex, root: string): EncodedImages {
 
 /** The index of a folder where there is one that can be read; whether the folder has changed since is another question. */
 export async function findFolderIndex(root: string, where: DatasetAccess = {}): Promise<ImageIndex | undefined> {
-  for (const file of await placesOf(root, where)) {
-    const index = await loadIndex(file).catch((error: unknown) => {
-      if (error instanceof DatasetError) return undefined; // damaged or of another version: it is made anew
-      throw error;
-    });
-    if (index?.head.kind === 'imagefolder') return index;
-  }
-  return undefined;
+  return findIndex(await placesOfFolder(root, where), 'imagefolder');
 }
 
 /**
@@ -68,10 +58,15 @@ export async function ensureFolderIndex(
   const older = await findFolderIndex(root, where);
   const full = options.full === true || older?.head.contents === true;
   if (older !== undefined && older.head.contents === full && (await isFresh(older, root))) return older;
-  const file = await placeFor(root, where);
+  const file = await placeToWrite(await placesOfFolder(root, where));
   const allowedRoots = where.datasetsFolder === undefined ? [] : [await realpath(where.datasetsFolder)];
   const indexing = { ...options, root, full, journal: `${file}.journal`, allowedRoots };
   await saveIndex(file, await indexFolder(older === undefined ? indexing : { ...indexing, older }));
+  return loadSaved(file);
+}
+
+/** Reads what was just written: what is on the disk is what counts. */
+export async function loadSaved(file: string): Promise<ImageIndex> {
   const index = await loadIndex(file);
   if (index === undefined) throw new DatasetError(`The index ${file} is gone as soon as it was written`);
   return index;
@@ -94,29 +89,4 @@ export function checkAgainst(
         "mend or remove them, or set dataset.brokenFiles to 'skip'",
     );
   }
-}
-
-async function placesOf(root: string, where: DatasetAccess): Promise<string[]> {
-  const inFolder = path.join(root, indexFileName);
-  if (where.cacheDir === undefined) return [inFolder];
-  const real = await realpath(root).catch(() => root);
-  const key = createHash('sha256').update(real).digest('hex').slice(0, 16);
-  return [inFolder, path.join(where.cacheDir, 'indexes', `${path.basename(real)}-${key}`)];
-}
-
-/** The first place that can be written to. */
-async function placeFor(root: string, where: DatasetAccess): Promise<string> {
-  const [inFolder, inCache] = await placesOf(root, where);
-  try {
-    const taken = await stat(inFolder!).catch(() => undefined);
-    await access(root, constants.W_OK);
-    if (taken === undefined || taken.isFile()) return inFolder!;
-  } catch (error) {
-    if (!['EACCES', 'EROFS', 'EPERM'].includes(String((error as NodeJS.ErrnoException).code))) {
-      throw new DatasetError(`${root} cannot be read (${(error as NodeJS.ErrnoException).code})`, { cause: error });
-    }
-  }
-  if (inCache === undefined) throw new DatasetError(`The index cannot be put into ${root}: it cannot be written to`);
-  await mkdir(path.dirname(inCache), { recursive: true });
-  return inCache;
 }

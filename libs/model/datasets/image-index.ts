@@ -1,6 +1,7 @@
 // Owns: the index of a collection of images: which there are, in which order, with which labels; its compact file and its hash.
 // Refuses to know: how the images were found (folder-indexer.ts, archive-indexer.ts) and how they are read.
 import { createHash } from 'node:crypto';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
@@ -14,6 +15,7 @@ const magic = 'LSIMAGES';
 const formatVersion = 1;
 const prefixBytes = 64;
 const hashedPieceBytes = 4 << 20;
+const mostHeadBytes = 64 << 20;
 
 const headSchema = z.strictObject({
   kind: z.enum(['imagefolder', 'webdataset']),
@@ -77,16 +79,26 @@ export class ImageIndex {
   readonly hash: string;
   readonly report: ImageReport;
   readonly stamps: Readonly<Record<string, string>>;
+  /** The file that it was read from; of bytes that came otherwise their name. */
+  readonly file: string;
   readonly #columns: Columns;
   readonly #notes: Notes;
 
-  constructor(head: Head, hash: string, facts: z.infer<typeof factsSchema>, columns: Columns, notes: Notes) {
+  constructor(
+    head: Head,
+    hash: string,
+    facts: z.infer<typeof factsSchema>,
+    columns: Columns,
+    notes: Notes,
+    file: string,
+  ) {
     this.head = head;
     this.hash = hash;
     this.report = facts.report;
     this.stamps = facts.stamps;
     this.#columns = columns;
     this.#notes = notes;
+    this.file = file;
   }
 
   /** Row of a sample: training images first. Throws RangeError outside the part. */
@@ -158,6 +170,12 @@ export class ImageIndexBuilder {
     return this.#count;
   }
 
+  /** Replaces each label by the number that stands at its place. */
+  relabel(numbers: readonly number[]): void {
+    const { labels } = this.#rows;
+    for (let row = 0; row < this.#count; row++) labels[row] = numbers[labels[row]!]!;
+  }
+
   /** The bytes of the index file. */
   encode(
     head: Readonly<Pick<Head, 'kind' | 'trainCount' | 'contents'>> &
@@ -227,6 +245,24 @@ export async function loadIndex(file: string): Promise<ImageIndex | undefined> {
   return decodeIndex(bytes, file);
 }
 
+/** What an index says of its size, read from its beginning and not checked; undefined where there is none that can be read. */
+export function peekIndex(file: string): Pick<Head, 'classNames' | 'trainCount' | 'testCount'> | undefined {
+  let descriptor;
+  try {
+    descriptor = openSync(file, 'r');
+    const prefix = Buffer.alloc(prefixBytes);
+    readSync(descriptor, prefix, 0, prefixBytes, 0);
+    if (prefix.toString('latin1', 0, 8) !== magic || prefix.readUInt32LE(8) !== formatVersion) return undefined;
+    const json = Buffer.alloc(Math.min(prefix.readUInt32LE(12), mostHeadBytes));
+    readSync(descriptor, json, 0, json.length, prefixBytes);
+    return headSchema.parse(JSON.parse(json.toString()));
+  } catch {
+    return undefined; // whatever is wrong with it shows when it is opened
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor);
+  }
+}
+
 /** @param name for messages */
 export async function decodeIndex(bytes: Uint8Array, name: string): Promise<ImageIndex> {
   // Columns are views of the buffer and must begin at multiples of 8.
@@ -261,7 +297,7 @@ export async function decodeIndex(bytes: Uint8Array, name: string): Promise<Imag
     if (crc32(file.subarray(layout.factsAt)) !== view.getUint32(20, true)) throw damaged();
     const facts = factsSchema.parse(json(layout.factsAt, view.getUint32(16, true)));
     const columns = columnsIn(buffer, head, layout, file.byteOffset);
-    return new ImageIndex(head, hash, facts, columns, notesIn(buffer, head, layout, file.byteOffset));
+    return new ImageIndex(head, hash, facts, columns, notesIn(buffer, head, layout, file.byteOffset), name);
   } catch (error) {
     if (error instanceof DatasetError) throw error;
     throw damaged();

@@ -12,25 +12,19 @@ import { whole } from './split-gradient.js';
 import type { SplitGradient } from './split-gradient.js';
 
 export class Block {
+  /** Its place in the net, such as `layer3.12`. */
+  readonly name: string;
   readonly #inner: readonly ConvolutionUnit[];
   /** The one that the shortcut joins before its activation. */
   readonly #last: ConvolutionUnit;
   readonly #shortcut: Shortcut | undefined;
 
-  constructor(
-    private readonly plan: BlockPlan,
-    activation: Activation,
-    source: ParameterSource,
-  ) {
+  constructor(plan: BlockPlan, activation: Activation, source: ParameterSource) {
+    this.name = plan.name;
     this.#shortcut = shortcutOf(plan.shortcut, source);
     const units = plan.convolutions.map((convolution) => new ConvolutionUnit(convolution, activation, source));
     this.#last = units.pop() as ConvolutionUnit;
     this.#inner = units;
-  }
-
-  /** Its place in the net, such as `layer3.12`. */
-  get name(): string {
-    return this.plan.name;
   }
 
   /** Borrows x. In training the block owns its output until its backward; in evaluation the caller does. */

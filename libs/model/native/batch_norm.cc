@@ -20,7 +20,7 @@ class Tiles {
     require(rows > 0 && channels > 0, "batch norm of an empty tensor");
     down = (rows + TILE_ROWS - 1) / TILE_ROWS;
     across = (channels + TILE_CHANNELS - 1) / TILE_CHANNELS;
-    padded = (channels + LANES - 1) / LANES * LANES;
+    padded = (channels + PADDING - 1) / PADDING * PADDING;
   }
 
   int64_t count() const { return down * across; }

@@ -1,29 +1,30 @@
-// Owns: sixteen numbers at once, loaded from and stored to float32 or bfloat16, in the same way on every instruction set.
-// Refuses to know: what is computed. Everything is inlined, so that each includer gets it for its own instruction set.
+// Owns: as many numbers at once as a register of LOCKSTEP_LANES holds, loaded from and stored to float32 or bfloat16. Lanes are
+// channels and never meet, so their number does not change bits. Refuses to know: what is computed. Everything is inlined, so
+// that each includer gets it for its own instruction set.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+
+#include "storage.h"
+
+#ifndef LOCKSTEP_LANES
+#define LOCKSTEP_LANES 4
+#endif
 
 #define LOCKSTEP_ALWAYS __attribute__((always_inline))
 #define LOCKSTEP_INLINE static inline LOCKSTEP_ALWAYS
 
 namespace lockstep {
 
-/** The bits of a bfloat16: the upper half of a float32. */
-struct Bfloat16 {
-  uint16_t bits;
-};
+constexpr int LANES = LOCKSTEP_LANES;
 
-constexpr int LANES = 16;
-
-// GCC and clang split these into whatever registers there are.
-typedef float Floats __attribute__((vector_size(64)));
-typedef uint32_t Words __attribute__((vector_size(64)));
-typedef int32_t Truths __attribute__((vector_size(64)));
-typedef uint16_t Halves __attribute__((vector_size(32)));
-typedef uint8_t Bytes __attribute__((vector_size(16)));
-typedef double Doubles __attribute__((vector_size(128)));
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
+typedef int32_t Truths __attribute__((vector_size(4 * LANES)));
+typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
+typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+typedef double Doubles __attribute__((vector_size(8 * LANES)));
 
 LOCKSTEP_INLINE Floats load(const float* from) {
   Floats values;

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "kernel_api.h"
-#include "lanes.h"
+#include "storage.h"
 #include "tensorflow/c/ops.h"
 #include "tensorflow/c/tf_tensor.h"
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "lanes.h"
+#include "storage.h"
 
 namespace lockstep {
 
@@ -89,6 +89,9 @@ struct Passes {
                       int64_t rows, int64_t channels, float* mean, double* deviations);
   /** Adds tiles' sums in their order. */
   void (*joinSums)(const float* sums, int64_t tiles, int64_t step, int64_t channels, double* total);
+  void (*widen)(const Bfloat16* from, float* to, int64_t count);
+  /** To nearest even. */
+  void (*round)(const float* from, Bfloat16* to, int64_t count);
 };
 
 const Passes& portablePasses();

@@ -8,6 +8,7 @@
 #else
 #pragma GCC target("avx2")
 #endif
+#define LOCKSTEP_LANES 8
 #include "passes_body.h"
 
 const lockstep::Passes& lockstep::avx2Passes() { return PASSES; }

@@ -8,6 +8,7 @@
 #else
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq")
 #endif
+#define LOCKSTEP_LANES 16
 #include "passes_body.h"
 
 const lockstep::Passes& lockstep::avx512Passes() { return PASSES; }

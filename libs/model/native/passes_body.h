@@ -1,6 +1,7 @@
 // Owns: the passes themselves, once for all instruction sets: each passes_*.cc includes this under its own.
 // Refuses to know: which instruction set that is. No fused multiply-add: all sets give the same bits.
 
+#include "lanes.h"
 #include "passes.h"
 
 namespace lockstep {
@@ -275,11 +276,19 @@ void joinSums(const float* sums, int64_t tiles, int64_t step, int64_t channels, 
   }
 }
 
+template <typename From, typename To>
+void convert(const From* from, To* to, int64_t count) {
+  overChannels(count, [&](int64_t at, auto whole, int64_t lanes) LOCKSTEP_ALWAYS {
+    put<To, decltype(whole)::value>(to + at, get<From, decltype(whole)::value>(from + at, lanes), lanes);
+  });
+}
+
 template <typename T>
 constexpr PassesOf<T> PASSES_OF = {moments<T>,       normalise<T>, gradientSums<T>,
                                    inputGradient<T>, poolRow<T>,   poolGradientRow<T>};
 
-constexpr Passes PASSES = {PASSES_OF<float>, PASSES_OF<Bfloat16>, joinMoments, joinSums};
+constexpr Passes PASSES = {PASSES_OF<float>, PASSES_OF<Bfloat16>, joinMoments, joinSums,
+                           convert<Bfloat16, float>, convert<float, Bfloat16>};
 
 }  // namespace
 }  // namespace lockstep

@@ -24,13 +24,18 @@ export interface Addon {
   deleteTensor(id: number): void;
   /** Copies; supports float32 and int32 only. */
   tensorDataSync(id: number): Float32Array | Int32Array;
+  /**
+   * Copies a float32 or bfloat16 tensor into an array of its length: as float32, or as the bits of bfloat16 (rounded to nearest
+   * even). Ours; processors only. `attributes` is [T].
+   */
+  readInto(id: number, attributes: readonly Attribute[], array: Float32Array | Uint16Array): void;
   executeOp(name: string, attributes: readonly Attribute[], inputs: readonly number[], outputs: number): AddonTensor[];
   isUsingGpuDevice(): boolean;
   getNumOfTensors(): number;
 }
 
 /** TensorFlow's numbers of data types (tensorflow/c/tf_datatype.h). */
-export const DTYPE = { float32: 1, int32: 3, int16: 5, bfloat16: 14 } as const;
+export const DTYPE = { float32: 1, int32: 3, uint8: 4, int16: 5, bfloat16: 14 } as const;
 export type DType = keyof typeof DTYPE;
 
 /** TensorFlow's numbers of attribute types (TF_AttrType). */

@@ -80,3 +80,32 @@ export function lockstepBatchNormGrad(
   const inputs = present(gradient, x, ...vectors, addend, output);
   return runKernel('LockstepBatchNormGrad', attributes, inputs, 3 + residuals);
 }
+
+const poolAttributes = (dtype: DType): readonly Attribute[] =>
+  attributesFor(`lockstep pool${dtype}`, () => [typeAttribute('T', dtype)]);
+
+/**
+ * Max pool of x [n, h, w, channels]: 3x3, stride 2, one pixel of padding that never wins. Outputs y and, for the gradient, the
+ * place of each winner in its window (the first of equals; a NaN before all numbers).
+ */
+export function lockstepMaxPool(x: Tensor): Tensor[] {
+  return runKernel('LockstepMaxPool', poolAttributes(x.dtype), [x], 2);
+}
+
+/** Gradient of the input of shape `inputShape` from the gradient `gradient + addend` of the output. */
+export function lockstepMaxPoolGrad(
+  gradient: Tensor,
+  addend: Tensor | undefined,
+  places: Tensor,
+  inputShape: readonly number[],
+): Tensor {
+  const [, height = 0, width = 0] = inputShape;
+  const key = `lockstep poolgrad${gradient.dtype}${height}x${width}${count(addend)}`;
+  const attributes = attributesFor(key, () => [
+    typeAttribute('T', gradient.dtype),
+    int('height', height),
+    int('width', width),
+    int('addends', count(addend)),
+  ]);
+  return runSingle('LockstepMaxPoolGrad', attributes, present(gradient, places, addend));
+}

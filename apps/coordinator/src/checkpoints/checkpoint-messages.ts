@@ -1,5 +1,7 @@
 // What the main thread asks of the checkpoint thread. Tensors lie in SharedArrayBuffers. Types only.
 import type { CheckpointFacts, CheckpointManifest, TrainingState } from '#model/checkpoint.js';
+import type { InitialWeights } from '#model/exchange/initial-weights.js';
+import type { ModelSpec } from '#model/job-spec.js';
 import type { ParameterLayout } from '#model/parameters.js';
 
 export type CheckpointCommand =
@@ -13,11 +15,13 @@ export type CheckpointCommand =
       readonly keep: number;
     }
   | {
-      /** Reads the newest good checkpoint into `into`. */
+      /** Reads the newest good checkpoint into `into`; where there is none, the weights that the training starts from. */
       readonly type: 'restore';
       readonly folder: string;
       readonly layout: ParameterLayout;
       readonly into: Omit<TrainingState, 'scheduleState'>;
+      readonly start?:
+        { readonly weights: InitialWeights; readonly model: ModelSpec; readonly seed: number } | undefined;
     };
 
 export interface CheckpointRequest {

@@ -40,7 +40,7 @@ export class CheckpointStore {
     return checkpoint!;
   }
 
-  /** Reads the newest whole checkpoint into `into`; `problems` has a sentence for each damaged one that was passed over. */
+  /** Reads the newest whole checkpoint into `into`, or else what the training starts from; `problems` has a sentence for each damaged one that was passed over. */
   async restore(
     command: Command<'restore'>,
   ): Promise<{ checkpoint: CheckpointOnDisk | undefined; problems: readonly string[] }> {

@@ -1,6 +1,7 @@
 // Entry of the checkpoint thread: hashing, converting and fsyncing hundreds of megabytes blocks, so it is done here.
 import { parentPort } from 'node:worker_threads';
 import { pruneCheckpoints, readNewestCheckpoint, writeCheckpoint } from '#model/checkpoint.js';
+import { stateFromWeights } from '#model/exchange/initial-weights.js';
 import type { CheckpointCommand, CheckpointOnDisk, CheckpointReply, CheckpointRequest } from './checkpoint-messages.js';
 
 const port = parentPort;
@@ -23,6 +24,13 @@ function carryOut(command: CheckpointCommand): { checkpoint: CheckpointOnDisk | 
     pruneCheckpoints(folder, keep, [facts.step]);
     return { checkpoint, problems: [] };
   }
-  const { found, problems } = readNewestCheckpoint(command.folder, command.layout, command.into);
+  const { folder, layout, into, start } = command;
+  const { found, problems } = readNewestCheckpoint(folder, layout, into);
+  if (found === undefined && start !== undefined) {
+    const { parameters, statistics } = stateFromWeights(start.model, start.seed, start.weights);
+    into.parameters.set(parameters);
+    into.momentum.fill(0);
+    into.statistics.set(statistics);
+  }
   return { checkpoint: found && { path: found.path, manifest: found.manifest }, problems };
 }

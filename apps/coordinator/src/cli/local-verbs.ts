@@ -1,8 +1,10 @@
 // The verbs that do something on this machine: their arguments, options and help.
 // Refuses to know how they are carried out (commands/*), which is loaded only when one is called.
-import { Argument, type Command } from 'commander';
-import { example, port, wholeNumber } from './arguments.js';
+import { Argument, type Command, Option } from 'commander';
+import { collect, example, port, wholeNumber } from './arguments.js';
+import type { DatasetIndexOptions } from './commands/dataset-index.js';
 import type { DemoOptions } from './commands/demo.js';
+import type { TuneOptions } from './commands/tune.js';
 import type { UpOptions } from './commands/up.js';
 
 type Finish = (exitCode: number) => void;
@@ -73,6 +75,28 @@ export function registerLocalVerbs(program: Command, environment: NodeJS.Process
       finish(await demo(options, environment));
     });
 
+  program
+    .command('tune [file]')
+    .description('find the quickest shards, threads and workers for a job on this machine, by short measured runs')
+    .option('--preset <name>', 'a preset instead of a spec FILE (JSON or YAML)')
+    .addOption(
+      new Option('--set <path=value>', 'a field of the spec, JSON or plain text; may be repeated')
+        .argParser(collect)
+        .default([], 'none'),
+    )
+    .option('--minutes <count>', 'begin no further run after so long', wholeNumber(1, 600), 5)
+    .option('--run-seconds <count>', 'measure each setting for so long, at least one task', wholeNumber(1, 600), 3)
+    .option('--json', 'print JSON')
+    .addHelpText('after', example('lockstep tune --preset resnet20-cifar10', 'lockstep tune job.yaml --minutes 10'))
+    .addHelpText(
+      'after',
+      '\nThe machine should have nothing else to do. shardSize and shardsPerTask are part of what determines the bits.',
+    )
+    .action(async (file: string | undefined, options: TuneOptions) => {
+      const { tune } = await import('./commands/tune.js');
+      finish(await tune(file, options, environment));
+    });
+
   const dataset = program.command('dataset').description('datasets on this machine');
   dataset
     .command('prepare')
@@ -98,6 +122,24 @@ export function registerLocalVerbs(program: Command, environment: NodeJS.Process
         finish(await prepareDatasetCommand(name, options, environment));
       },
     );
+  dataset
+    .command('index')
+    .description('look at every image of a folder or of tar archives, report what is broken or odd, and keep the index')
+    .argument(
+      '<source>',
+      'folder with train and val, or path or URL of archives such as https://host/train-{000..146}.tar',
+    )
+    .option('--test <archives>', 'archives of test images, named like those of training images')
+    .option('--full', 'decode every image and keep its checksum, in place of looking at its header and end')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      example('lockstep dataset index data/datasets/imagenet', 'lockstep dataset index --full data/datasets/imagenet'),
+    )
+    .action(async (source: string, options: DatasetIndexOptions) => {
+      const { indexDatasetCommand } = await import('./commands/dataset-index.js');
+      finish(await indexDatasetCommand(source, options, environment));
+    });
 }
 
 async function foreground(which: 'coordinator' | 'worker', environment: NodeJS.ProcessEnv): Promise<number> {

@@ -5,7 +5,7 @@ import { LockstepProcess } from './testing/lockstep-process.js';
 let tree: CompiledTree;
 beforeAll(() => {
   tree = compileTree();
-});
+}, 60_000);
 afterAll(() => tree.remove());
 
 const verbs = [
@@ -23,7 +23,7 @@ const verbs = [
   'resume',
   'cancel',
 ];
-verbs.push('workers', 'drain', 'audit', 'timeline');
+verbs.push('workers', 'drain', 'audit', 'timeline', 'tune', 'export', 'import', 'predict', 'evaluate');
 
 async function run(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   // Port 9 (discard) is nobody's here.
@@ -59,6 +59,11 @@ describe('lockstep', { timeout: 30_000 }, () => {
       [['submit', '--preset', 'p', '--set', 'x'], /path=value/],
       [['jobs', '--url', 'nonsense'], /--url: "nonsense" is not an address/],
       [['dataset', 'prepare', 'mnist'], /cifar10/],
+      [['export', '--format', 'safetensors'], /required option '--checkpoint <path>'/],
+      [['export', '--checkpoint', 'a', '--format', 'onnx'], /safetensors, savedmodel/],
+      [['predict', '--checkpoint', 'a'], /missing required argument 'image'/],
+      [['evaluate', '--checkpoint', 'a', '--crops', '5'], /choices are 1, 10/],
+      [['evaluate', '--checkpoint', 'a', '--scales', '224,big'], /whole number from 32 to 2048/],
     ] as const) {
       const { code, stdout, stderr } = await run(...args);
       expect(stderr, args.join(' ')).toMatch(sentence);

@@ -100,6 +100,7 @@ export function registerModelVerbs(program: Command, environment: NodeJS.Process
       wholeNumber(1, 65_536),
     )
     .addOption(threads())
+    .option('--url <url>', 'let the workers of this coordinator compute it, as a job; loss, top-1 and top-5 only')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',

@@ -35,7 +35,8 @@ export async function openTestImages(
   const spec = specOf(stored, found.dataset, evaluation);
   const location = found.folder ?? (await locationOf(spec.dataset, datasetsFolder, cacheDir));
   try {
-    const dataset = await openDataset(spec.dataset, location, { access: { datasetsFolder, cacheDir } });
+    const access = existsSync(datasetsFolder) ? { datasetsFolder, cacheDir } : { cacheDir };
+    const dataset = await openDataset(spec.dataset, location, { access });
     if (dataset.testCount === 0) throw new CommandFailed(`${location} has no test images.`);
     return { spec, dataset, shardSize: stored.manifest?.spec.training.shardSize ?? USUAL_SHARD_SIZE };
   } catch (error) {

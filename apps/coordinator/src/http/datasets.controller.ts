@@ -40,7 +40,7 @@ export class DatasetsController {
 
 /**
  * The real path of a regular file under `root`. The first part may be a link, as a person puts one to mount a large dataset;
- * links further down, such as an archive could bring along, must not lead out of it.
+ * links further down, such as an archive could bring along, must not lead out of it and of the datasets folder.
  * @throws HttpProblem 404 for everything else, whatever the cause: the difference is nobody's business
  */
 async function fileWithin(root: string, parts: readonly string[]): Promise<string> {
@@ -51,7 +51,8 @@ async function fileWithin(root: string, parts: readonly string[]): Promise<strin
   try {
     const dataset = await realpath(join(root, first));
     path = await realpath(join(dataset, ...rest));
-    const inside = path === dataset ? rest.length === 0 : path.startsWith(dataset + sep);
+    const roots = [dataset, await realpath(root)];
+    const inside = path === dataset ? rest.length === 0 : roots.some((folder) => path.startsWith(folder + sep));
     if (!inside || !(await stat(path)).isFile()) throw missing;
   } catch {
     throw missing;

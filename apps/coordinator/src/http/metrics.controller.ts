@@ -113,6 +113,20 @@ function describeWorkers(registry: Registry, workers: readonly WorkerView[]): vo
   const heartbeat = gauge(registry, 'lockstep_worker_heartbeat_age_seconds', 'Time since the last heartbeat', 'worker');
   const resident = gauge(registry, 'lockstep_worker_resident_bytes', 'Memory', 'worker');
   const tensors = gauge(registry, 'lockstep_worker_tensors', 'Live tensors', 'worker');
+  const decoded = gauge(registry, 'lockstep_worker_images_prepared', 'Image files prepared since it started', 'worker');
+  const decoding = gauge(
+    registry,
+    'lockstep_worker_image_seconds',
+    'Time that they took, summed over images of which several are prepared at once',
+    'worker',
+  );
+  const hits = gauge(registry, 'lockstep_worker_image_cache_hits', 'Image files that were in memory already', 'worker');
+  const starved = gauge(
+    registry,
+    'lockstep_worker_starved_seconds',
+    'Time that computing waited for images and for nothing else',
+    'worker',
+  );
   for (const state of ['active', 'hung', 'draining'] as const) {
     byState.set({ state }, workers.filter((worker) => worker.state === state).length);
   }
@@ -126,6 +140,10 @@ function describeWorkers(registry: Registry, workers: readonly WorkerView[]): vo
     heartbeat.set(of, worker.heartbeatAgeSeconds);
     resident.set(of, worker.residentBytes);
     tensors.set(of, worker.tensors);
+    decoded.set(of, worker.images.images);
+    decoding.set(of, worker.images.seconds);
+    hits.set(of, worker.images.cacheHits);
+    starved.set(of, worker.images.starvedSeconds);
   }
 }
 

@@ -68,6 +68,7 @@ export function workerView(id: string, changes: Partial<WorkerView> = {}): Worke
     refused: { duplicate: 2 },
     heartbeatAgeSeconds: 0.5,
     residentBytes: 1_000_000,
+    images: { images: 640, seconds: 2.5, cacheHits: 12, starvedSeconds: 0.25 },
     tensors: 12,
     connectedAt: time,
     ...changes,

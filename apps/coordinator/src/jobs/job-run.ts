@@ -1,5 +1,7 @@
 // One job from the moment its turn comes until its training ends: gets the dataset, waits for workers, pins the
 // numerics class, trains. Refuses to know other jobs and what becomes of this one's state afterwards.
+import type { DatasetAccess } from '#model/datasets/dataset-access.js';
+import { DatasetError } from '#model/datasets/dataset-error.js';
 import { openDataset, type Dataset } from '#model/datasets/dataset.js';
 import { layoutOf } from '#model/parameters.js';
 import type { SpanRing } from '#proto/span-ring.js';
@@ -17,12 +19,15 @@ import type { TrainingServices } from '../training/training-job.js';
 import { Trainer } from '../training/trainer.js';
 import type { WorkerRegistry } from '../workers/worker-registry.js';
 import { precisionNoteOf, workerProblem } from './admission.js';
-import type { DatasetLocations } from './dataset-locations.js';
+import type { DatasetLocations, ReadyDataset } from './dataset-locations.js';
+import { datasetProblem, joined } from './dataset-problem.js';
+import { weightsOf } from './initial-weights.js';
 import type { JobRecord, JobStore } from './job-store.js';
 
 export interface JobRunServices {
   readonly store: JobStore;
   readonly datasets: DatasetLocations;
+  readonly datasetAccess: DatasetAccess;
   readonly slices: SlicePool;
   /** The queue of a class; of null: those of all classes that have workers. */
   readonly queueOf: (classId: string | null) => TrainingServices['queue'];
@@ -48,6 +53,8 @@ export interface PinnedClass {
 }
 
 export interface JobRunEvents {
+  /** The dataset is open: what it is is to be kept with the job. */
+  readonly onDataset: (dataset: Dataset) => void;
   /** Pinned, and about to train: to be kept before any task goes out. */
   readonly onPinned: (pinned: PinnedClass) => void;
   /** The first worker's checksum of the probe: to be kept with the job. */
@@ -117,15 +124,18 @@ export class JobRun {
     const { signal } = this.#abort;
     const services = this.#services;
     const record = this.#record;
-    const location = await abortable(this.#location(), signal);
-    if (location === undefined) return 'stopped';
-    const dataset = await openDataset(record.spec.dataset, location);
+    const ready = await abortable(this.#ready(), signal);
+    if (ready === undefined) return 'stopped';
+    const dataset = await openDataset(record.spec.dataset, ready.location, { access: services.datasetAccess });
     try {
+      const problem = datasetProblem(record, dataset);
+      if (problem !== undefined) throw new DatasetError(problem);
+      this.#events.onDataset(dataset);
       const pinned = await this.#pin();
       if (pinned === undefined || signal.aborted) return 'stopped';
       this.#waitingFor = null;
-      this.#events.onPinned(pinned);
-      return await this.#train(dataset, location, pinned);
+      this.#events.onPinned({ ...pinned, note: joined(pinned.note, ready.note) });
+      return await this.#train(dataset, ready, pinned);
     } finally {
       services.running.remove(record.id);
       await dataset.close();
@@ -135,12 +145,9 @@ export class JobRun {
     }
   }
 
-  async #location(): Promise<string> {
-    const { datasets } = this.#services;
-    const present = await datasets.present(this.#record.spec);
-    if (present !== undefined) return present;
-    this.#wait('The dataset is being fetched.');
-    return datasets.fetch();
+  #ready(): Promise<ReadyDataset> {
+    const { signal } = this.#abort;
+    return this.#services.datasets.prepare(this.#record.spec, (reason) => this.#wait(reason), signal);
   }
 
   /** The class that the job is pinned to; a job that has none takes the one with most live workers. */
@@ -166,7 +173,7 @@ export class JobRun {
 
   async #train(
     dataset: Dataset,
-    location: string,
+    { location, indexPath }: ReadyDataset,
     { classId, numericsClass }: PinnedClass,
   ): Promise<'completed' | 'stopped'> {
     const { store, slices, workers, checkpoints, spans, hub, log, running, versions, queueOf } = this.#services;
@@ -187,6 +194,7 @@ export class JobRun {
         numericsClass: `${numericsClass}, ${precision}`,
         rollback: this.#record.rollback || classId === null,
         checkpointFolder: store.checkpointsOf(id),
+        initialWeights: weightsOf(spec, store.dataDir),
         versions,
       },
       {
@@ -209,6 +217,7 @@ export class JobRun {
       specJson: JSON.stringify(spec),
       layoutHash: layout.hash,
       datasetLocation: location,
+      datasetIndex: indexPath,
       datasetHash: dataset.indexHash,
       probeJson: trainer.admissions.wanted ? JSON.stringify(probeOf(id, spec, dataset.trainCount)) : '',
     });

@@ -2,7 +2,8 @@
 // refuses to know how one job trains (job-run.ts) and who asks (http/).
 import { join } from 'node:path';
 import { DatasetError } from '#model/datasets/dataset-error.js';
-import { type JobSpec, resolveJobSpec } from '#model/job-spec.js';
+import { trainCountOf } from '#model/job-spec-defaults.js';
+import { datasetWithoutClasses, resolveJobSpec } from '#model/job-spec.js';
 import { CheckpointFailedError } from '../checkpoints/checkpoint-store.js';
 import { LockstepError, NotFoundError, StateConflictError, UnavailableError } from '../errors.js';
 import { auditOnThread } from '../training/audit-file.js';
@@ -11,11 +12,12 @@ import { messageOf, TrainingFailedError, TrainingPausedError } from '../training
 import { coordinatorProblem } from './admission.js';
 import { recordsBetween, storedMetrics } from './job-files.js';
 import { checkpointFilePath, listCheckpointViews } from './checkpoint-views.js';
+import { checkWeights, followWeights } from './initial-weights.js';
 import { JobRun, type JobRunServices } from './job-run.js';
 import { timelineOf } from './job-timeline.js';
 import { reachedBy, viewOf } from './job-views.js';
 import { isEnded, mayAct, mayFollow, statesFor } from './job-states.js';
-import { newRecord } from './new-record.js';
+import { newRecord, withDataset } from './new-record.js';
 import type { JobRecord } from './job-store.js';
 import type { ChromeTrace } from '../telemetry/chrome-trace.js';
 import type { SpanRequests } from '../workers/span-requests.js';
@@ -33,8 +35,6 @@ export interface JobServiceOptions {
   readonly spanRequests: SpanRequests;
   /** Told of what can only be a bug: nothing is certain any more. */
   readonly onDefect: (error: Error) => void;
-  /** Samples of the datasets whose number is known without opening them. */
-  readonly trainCountOf: (spec: JobSpec) => number;
 }
 
 /** The next class is the one with most workers then; what another one committed since the checkpoint is taken back. */
@@ -101,10 +101,16 @@ export class JobService implements JobsPort {
       throw new UnavailableError('The coordinator is stopping; submit the job again when it is back.');
     const known = this.#withKey(idempotencyKey);
     if (known !== undefined) return { job: this.#view(known), created: false };
-    const spec = resolveJobSpec(input);
     const { datasets, store } = this.#options.services;
+    const given = followWeights(input, store.dataDir);
+    const untold = datasetWithoutClasses(given);
+    const spec = resolveJobSpec(given, untold && (await datasets.classesOf(untold)));
     datasets.check(spec);
-    const trainCount = this.#options.trainCountOf(spec);
+    checkWeights(spec, store.dataDir);
+    const trainCount = trainCountOf(spec.dataset) ?? (await datasets.trainCountOf(spec)) ?? 0;
+    // The one with this key that came first while this one was looked at.
+    const meanwhile = this.#withKey(idempotencyKey);
+    if (meanwhile !== undefined) return { job: this.#view(meanwhile), created: false };
     const record = newRecord(store.newId(), spec, trainCount, idempotencyKey);
     this.#save(record);
     const job: Job = { record, run: undefined, stopAs: undefined, ended: Promise.resolve() };
@@ -245,6 +251,9 @@ export class JobService implements JobsPort {
         const startedAt = job.record.startedAt ?? new Date().toISOString();
         this.#change(job, { state: 'running', classId, numericsClass, note, startedAt });
       },
+      onDataset: (dataset) => {
+        if (present()) this.#change(job, withDataset(job.record, dataset));
+      },
       onOpened: () => {
         if (present() && job.record.rollback) this.#change(job, { rollback: false });
       },
@@ -357,7 +366,7 @@ export class JobService implements JobsPort {
 
   /** Why a job cannot be trained here, whatever else runs. */
   #unfit({ record }: Pick<Job, 'record'>): string | undefined {
-    return coordinatorProblem(record.spec, record.trainCount, this.#options.services);
+    return coordinatorProblem(record.spec, record.trainCount || record.spec.training.batchSize, this.#options.services);
   }
 
   #turn(): string {

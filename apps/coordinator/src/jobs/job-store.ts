@@ -41,8 +41,10 @@ const recordSchema = z.strictObject({
   probeChecksum: z.int().nonnegative().nullable(),
   /** The class has changed since the newest checkpoint: steps after it need not repeat themselves. */
   rollback: z.boolean(),
-  /** Training images of the dataset. */
-  trainCount: z.int().positive(),
+  /** Training images of the dataset; 0 until its files are indexed. */
+  trainCount: z.int().nonnegative(),
+  /** Hash of the dataset's index, once it was opened. */
+  datasetHash: z.string().nullable().default(null),
   /** Why a paused job does not go on. */
   reason: z.string().nullable(),
   error: z.string().nullable(),
@@ -70,7 +72,7 @@ export type JobRecord = z.infer<typeof recordSchema>;
 export class JobStore {
   readonly #folder: string;
 
-  constructor(dataDir: string) {
+  constructor(readonly dataDir: string) {
     this.#folder = join(dataDir, 'jobs');
     mkdirSync(this.#folder, { recursive: true });
   }

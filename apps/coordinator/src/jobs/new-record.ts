@@ -5,7 +5,7 @@ import { totalStepsOf } from '#model/schedule.js';
 import { tasksPerStep } from '../training/step-plan.js';
 import type { JobRecord } from './job-store.js';
 
-/** @param trainCount training images of the dataset */
+/** @param trainCount training images of the dataset; 0 where that is not known yet */
 export function newRecord(
   id: string,
   spec: JobSpec,
@@ -24,6 +24,7 @@ export function newRecord(
     probeChecksum: null,
     rollback: false,
     trainCount,
+    datasetHash: null,
     reason: null,
     error: null,
     createdAt: new Date().toISOString(),
@@ -31,7 +32,7 @@ export function newRecord(
     endedAt: null,
     reached: {
       step: 0,
-      totalSteps: totalStepsOf(spec.training, trainCount),
+      totalSteps: stepsOf(spec, trainCount),
       epoch: 0,
       loss: null,
       top1: null,
@@ -39,7 +40,28 @@ export function newRecord(
       imagesPerSecond: null,
       checkpoint: null,
     },
-    usefulWorkers: tasksPerStep(spec.training, trainCount),
+    usefulWorkers: tasksOf(spec, trainCount),
     parameterCount: layoutOf(spec.model).parameterCount,
   };
+}
+
+/** What is known once the dataset is open. */
+export function withDataset(
+  { spec, reached }: JobRecord,
+  { trainCount, indexHash }: { readonly trainCount: number; readonly indexHash: string },
+): Partial<JobRecord> {
+  return {
+    trainCount,
+    datasetHash: indexHash,
+    reached: { ...reached, totalSteps: stepsOf(spec, trainCount) },
+    usefulWorkers: tasksOf(spec, trainCount),
+  };
+}
+
+function stepsOf({ training }: JobSpec, trainCount: number): number {
+  return trainCount === 0 ? (training.steps ?? 0) : totalStepsOf(training, trainCount);
+}
+
+function tasksOf({ training }: JobSpec, trainCount: number): number {
+  return tasksPerStep(training, trainCount === 0 ? training.batchSize : trainCount);
 }

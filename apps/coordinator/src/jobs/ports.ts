@@ -70,6 +70,15 @@ export interface WorkerView {
   readonly heartbeatAgeSeconds: number;
   readonly residentBytes: number;
   readonly tensors: number;
+  /** Image files since the worker started. */
+  readonly images: {
+    readonly images: number;
+    /** Summed over images, of which several are prepared at once. */
+    readonly seconds: number;
+    readonly cacheHits: number;
+    /** How long the compute thread waited for images and for nothing else. */
+    readonly starvedSeconds: number;
+  };
   readonly connectedAt: string;
 }
 

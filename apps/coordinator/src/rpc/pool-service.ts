@@ -34,6 +34,8 @@ export interface PoolServiceOptions {
   readonly queuePrefix: string;
   /** host:port of each slice. */
   readonly reducerAddresses: readonly string[];
+  /** URL below which workers fetch what they do not see of the datasets folder. */
+  readonly datasetsUrl: string;
   readonly log: Logger;
 }
 
@@ -64,7 +66,7 @@ export function createPoolService(options: PoolServiceOptions): PoolServer {
     describeJob: (call, answer) => {
       const description = jobs.describe(call.request.jobId);
       if (description === undefined) refuse(answer, status.NOT_FOUND, `Job ${call.request.jobId} does not run here.`);
-      else answer(null, description);
+      else answer(null, { ...description, datasetsUrl: options.datasetsUrl });
     },
 
     reportProbe: (call, answer) => {
@@ -140,11 +142,17 @@ class WorkerSession {
     if (worker === undefined) return this.#fail(status.FAILED_PRECONDITION, 'A session begins with its hello.');
     switch (message.$case) {
       case 'heartbeat': {
-        const { progress, computing, residentBytes, tensors, sentMs } = message.value;
+        const { progress, computing, residentBytes, tensors, sentMs, images } = message.value;
         const coordinatorMs = hostClockMs();
         if (sentMs > 0) worker.send?.({ $case: 'heartbeatAnswer', value: { sentMs, coordinatorMs } });
         const key = fromWireKey(computing);
-        const report = { progress, computing: key === undefined ? null : taskName(key), residentBytes, tensors };
+        const report = {
+          progress,
+          computing: key === undefined ? null : taskName(key),
+          residentBytes,
+          tensors,
+          images,
+        };
         return this.#registry.heartbeat(worker, report);
       }
       case 'spans':

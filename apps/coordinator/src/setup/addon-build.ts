@@ -14,7 +14,8 @@ import { lastLine, runCommand, type CommandResult, type Environment } from './su
 
 /** No fused multiply-add: a number must not depend on which instruction set it was computed with. */
 const flags = ['-std=c++17', '-O2', '-fPIC', '-ffp-contract=off', '-DNAPI_VERSION=8', '-w', '-Wno-psabi'];
-const bindingSources = ['tfjs_backend.cc', 'tfjs_binding.cc'];
+/** Of the package's binding; our own binding.cc includes the rest of it. */
+const packageSources = ['tfjs_backend.cc'];
 const compileLimitMs = 10 * 60 * 1000;
 
 /** Compiles and links the addon to `output`; what is made on the way goes beside it. Throws a `SetupError` where it fails. */
@@ -27,7 +28,7 @@ export async function buildAddon(
 ): Promise<void> {
   const folder = dirname(output);
   const settings = { environment: { ...environment, TMPDIR: folder }, timeoutMs: compileLimitMs };
-  const includes = [library.includeDir, nodeHeadersDir()].map((path) => `-I${path}`);
+  const includes = [library.includeDir, nodeHeadersDir(), join(packageDir, 'binding')].map((path) => `-I${path}`);
   const version = `-DLOCKSTEP_KERNELS_VERSION=${await kernelsVersion()}`;
   const pending = await sourcesOf(packageDir);
   const objects: string[] = [];
@@ -83,7 +84,7 @@ async function sourcesOf(packageDir: string): Promise<string[]> {
   const own = (await readdir(nativeDir())).filter((name) => name.endsWith('.cc')).sort();
   return [
     ...own.map((name) => join(nativeDir(), name)),
-    ...bindingSources.map((name) => join(packageDir, 'binding', name)),
+    ...packageSources.map((name) => join(packageDir, 'binding', name)),
   ];
 }
 

@@ -35,20 +35,24 @@ export class JobCheckpoints {
 
   /** Fills a buffer with the newest whole checkpoint, or with the initial state. Returns the version that it holds, and what its schedule remembers. */
   async restore(buffer: number): Promise<{ step: number; scheduleState: ScheduleState }> {
-    const { layout, spec, checkpointFolder: folder } = this.#job;
+    const { layout, spec, checkpointFolder: folder, initialWeights: weights } = this.#job;
     const { checkpoints, log } = this.#services;
     const into = this.#buffers.get(buffer);
-    const { checkpoint, problems } = await checkpoints.restore({ folder, layout, into });
+    const { seed } = spec.training;
+    const start = weights && { weights, model: spec.model, seed };
+    const { checkpoint, problems } = await checkpoints.restore({ folder, layout, into, start });
     for (const problem of problems) log.warn(problem);
     if (checkpoint !== undefined) {
       this.#note(checkpoint);
       const { step, scheduleState } = checkpoint.manifest;
       return { step, scheduleState };
     }
-    const initial = initialState(spec.model, layout, spec.training.seed);
-    into.parameters.set(initial.parameters);
-    into.momentum.fill(0);
-    into.statistics.set(initial.statistics);
+    if (start === undefined) {
+      const initial = initialState(spec.model, layout, seed);
+      into.parameters.set(initial.parameters);
+      into.momentum.fill(0);
+      into.statistics.set(initial.statistics);
+    }
     return { step: 0, scheduleState: scheduleStateAtStart(spec.training.schedule) };
   }
 

@@ -12,6 +12,8 @@ export interface JobDescription {
   readonly specJson: string;
   readonly layoutHash: string;
   readonly datasetLocation: string;
+  /** Path of the dataset's index below `datasetsUrl`; empty where it has none. */
+  readonly datasetIndex: string;
   readonly datasetHash: string;
   /** The probe's queue entry, JSON; empty where none is asked for. */
   readonly probeJson: string;

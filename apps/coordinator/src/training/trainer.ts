@@ -281,7 +281,8 @@ export class Trainer {
   #evaluationDueAt(version: number): boolean {
     const { everyEpochs } = this.job.spec.evaluation;
     const perEpoch = stepsPerEpoch(this.job.dataset.trainCount, this.job.spec.training.batchSize);
-    if (everyEpochs === 0 || version === 0) return false;
+    if (everyEpochs === 0) return false;
+    if (version === 0) return this.progress.totalSteps === 0;
     return version % (everyEpochs * perEpoch) === 0 || version === this.progress.totalSteps;
   }
 

@@ -1,5 +1,6 @@
 // What a trainer needs to know of a job, what it tells of its progress, and how it ends. Types, and the errors that end it.
 import type { Dataset } from '#model/datasets/dataset.js';
+import type { InitialWeights } from '#model/exchange/initial-weights.js';
 import type { JobSpec } from '#model/job-spec.js';
 import type { ParameterLayout } from '#model/parameters.js';
 import type { SpanRing } from '#proto/span-ring.js';
@@ -20,6 +21,8 @@ export interface TrainingJob {
   readonly layout: ParameterLayout;
   readonly dataset: Dataset;
   readonly checkpointFolder: string;
+  /** Weights that it starts from; undefined for random ones. */
+  readonly initialWeights?: InitialWeights | undefined;
   /** Of Lockstep, Node and TensorFlow, for the manifest. */
   readonly versions: Readonly<Record<string, string>>;
   /** Class that the job is pinned to; undefined when any worker may contribute. */

@@ -1,7 +1,7 @@
 // The live workers: who they are, their sessions, what they did. Knows no gRPC (a session is a function that sends)
 // and no tasks: what a worker holds is the training's to know.
 import { randomBytes } from 'node:crypto';
-import type { NumericsClass, SessionResponse } from '#proto/generated/lockstep/v1/pool.js';
+import type { ImageCounts, NumericsClass, SessionResponse } from '#proto/generated/lockstep/v1/pool.js';
 import { NotFoundError } from '../errors.js';
 import type { WorkerView } from '../jobs/ports.js';
 import { classIdOf, describeClass } from './numerics-class.js';
@@ -28,7 +28,11 @@ export interface HeartbeatReport {
   readonly computing: string | null;
   readonly residentBytes: number;
   readonly tensors: number;
+  /** Undefined from a worker that does not tell. */
+  readonly images?: ImageCounts | undefined;
 }
+
+const noImages = { images: 0, seconds: 0, cacheHits: 0, starvedSeconds: 0 } as const;
 
 /** A worker from its registration to the end of its session. */
 export class PoolWorker {
@@ -227,6 +231,7 @@ export class WorkerRegistry {
       refused: Object.fromEntries(worker.refused),
       heartbeatAgeSeconds: Math.max(0, (this.#now() - worker.heartbeatAt) / 1000),
       residentBytes: worker.heartbeat.residentBytes,
+      images: worker.heartbeat.images ?? noImages,
       tensors: worker.heartbeat.tensors,
       connectedAt: worker.connectedAt.toISOString(),
     };

@@ -22,6 +22,7 @@ export interface EvaluateOptions {
   readonly architecture?: string;
   readonly batchSize?: number;
   readonly threads: number;
+  readonly url?: string;
   readonly json?: boolean;
 }
 
@@ -29,6 +30,10 @@ export interface EvaluateOptions {
 const MOST_ROWS = 20;
 
 export async function evaluate(options: EvaluateOptions, environment: NodeJS.ProcessEnv): Promise<number> {
+  if (options.url !== undefined) {
+    const { evaluateInPool } = await import('./evaluate-in-pool.js');
+    return evaluateInPool(options.url, options, environment);
+  }
   const models = options.checkpoint.map((path) => storedModelAt(path, options.architecture));
   const [first] = models;
   if (first === undefined) throw new WrongUsage('Name a checkpoint with --checkpoint.');
@@ -72,8 +77,8 @@ async function judged(
 /** Nets whose scores are averaged must mean the same by their classes and see the same pixels. */
 function checkTogether(first: StoredModel, other: StoredModel): void {
   const what = (stored: StoredModel) => {
-    const { shorterSide, ...input } = inputOf(stored);
-    return `${stored.model.classes} classes, images ${input.imageSize} pixels wide, mean ${input.mean.join(' ')}, deviation ${input.std.join(' ')}`;
+    const { imageSize, mean, std } = inputOf(stored);
+    return `${stored.model.classes} classes, images ${imageSize} pixels wide, mean ${mean.join(' ')}, deviation ${std.join(' ')}`;
   };
   if (what(first) === what(other)) return;
   throw new WrongUsage(

@@ -192,7 +192,14 @@ class Simulation {
       numericsClass: 'simulated',
     };
     const trainer = new Trainer(job, services);
-    jobs.add(trainer, { specJson: '', layoutHash: '', datasetLocation: '', datasetHash: '', probeJson: '' });
+    jobs.add(trainer, {
+      specJson: '',
+      layoutHash: '',
+      datasetLocation: '',
+      datasetIndex: '',
+      datasetHash: '',
+      probeJson: '',
+    });
     const current = { registry, slices, jobs, trainer, ledger };
     this.#coordinator = current;
     trainer.run(new AbortController().signal).then(

@@ -1,0 +1,139 @@
+// The image files of a job: where the coordinator says that they are, if this host sees them there, else fetched from the coordinator.
+// Refuses to know jobs and pixels.
+import { createHash } from 'node:crypto';
+import { mkdir, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { ArchiveOpener, cacheOf, Limit, remoteArchive, type ArchiveSource } from '#model/datasets/archive-source.js';
+import type { DatasetAccess } from '#model/datasets/dataset-access.js';
+import { DatasetError } from '#model/datasets/dataset-error.js';
+import type { ImageFilesSpec } from '#model/datasets/decoded-images.js';
+import type { EncodedImages } from '#model/datasets/encoded-images.js';
+import { HttpFile, type HttpGet } from '#model/datasets/http-file.js';
+import { findFolderIndex, imagesOfFolder } from '#model/datasets/image-folder.js';
+import { decodeIndex, loadIndex, saveIndex, type ImageIndex } from '#model/datasets/image-index.js';
+import { IndexedImages } from '#model/datasets/indexed-images.js';
+import { areThere, findArchiveIndex, imagesOfArchives } from '#model/datasets/web-dataset.js';
+import { isArchiveUrl } from '#model/job-spec-datasets.js';
+
+/** What the coordinator tells of a job's dataset. */
+export interface DatasetFacts {
+  readonly datasetHash: string;
+  /** URL below which it serves the datasets folder. */
+  readonly datasetsUrl: string;
+  /** Path of the index below that; empty where it cannot be served. */
+  readonly datasetIndex: string;
+}
+
+/** How a worker gets at image files. */
+export interface DatasetSources {
+  readonly access: DatasetAccess;
+  /** Asks the coordinator's REST. */
+  readonly get: HttpGet;
+}
+
+/** More than an index of a hundred million images has. */
+const mostIndexBytes = 8e9;
+const requestsAtOnce = 16;
+
+export class DatasetFiles {
+  readonly #facts: DatasetFacts;
+  readonly #access: DatasetAccess;
+  readonly #get: HttpGet;
+
+  constructor(facts: DatasetFacts, { access, get }: DatasetSources) {
+    this.#facts = facts;
+    this.#access = access;
+    this.#get = get;
+  }
+
+  /** Throws DatasetError where the files are neither here nor to be had. */
+  async open(spec: ImageFilesSpec, location: string): Promise<EncodedImages> {
+    if (spec.kind === 'imagefolder') {
+      const index = await this.#index(await findFolderIndex(location, this.#access), location);
+      return (await seesFolder(index, location))
+        ? imagesOfFolder(index, location)
+        : this.#fetchedFolder(spec.path, index);
+    }
+    const index = await this.#index(await findArchiveIndex(spec, location, this.#access), location);
+    const opener = new ArchiveOpener(location, this.#access);
+    if (await areThere(index, location)) return imagesOfArchives(index, opener);
+    return imagesOfArchives(index, {
+      open: (name) => (isArchiveUrl(name) ? opener.open(name) : this.#fetchedArchive(name)),
+    });
+  }
+
+  /** The coordinator's index: the one found here if it is the same, else one fetched before, else fetched now. */
+  async #index(found: ImageIndex | undefined, location: string): Promise<ImageIndex> {
+    const { datasetHash, datasetIndex } = this.#facts;
+    if (found?.hash === datasetHash) return found;
+    const { cacheDir } = this.#access;
+    const kept = cacheDir === undefined ? undefined : path.join(cacheDir, 'indexes', datasetHash);
+    const before = kept === undefined ? undefined : await loadIndex(kept).catch(() => undefined); // a damaged one is fetched anew
+    if (before?.hash === datasetHash) return before;
+    if (datasetIndex === '') {
+      throw new DatasetError(
+        `The dataset is not at ${location} on this host, and the coordinator cannot serve it: its index lies outside the datasets folder`,
+      );
+    }
+    const url = this.#urlOf(datasetIndex);
+    let bytes;
+    try {
+      bytes = await new HttpFile(url, { get: this.#get }).readAll(mostIndexBytes);
+    } catch (error) {
+      throw new DatasetError(
+        `The dataset is not at ${location} on this host, and cannot be fetched from the coordinator: ${(error as Error).message}; ` +
+          'mount it here, or let the coordinator be reached (its LOCKSTEP_HTTP_HOST and LOCKSTEP_ADVERTISED_URL)',
+        { cause: error },
+      );
+    }
+    const index = await decodeIndex(bytes, url);
+    if (index.hash !== datasetHash)
+      throw new DatasetError(`${url} is not the index of the job: the dataset has changed since it began`);
+    if (kept !== undefined) await this.#keep(kept, bytes);
+    return index;
+  }
+
+  async #keep(file: string, bytes: Uint8Array): Promise<void> {
+    try {
+      await mkdir(path.dirname(file), { recursive: true });
+      await saveIndex(file, bytes);
+    } catch {
+      // A full or read-only disk: the next start fetches it again.
+    }
+  }
+
+  #fetchedFolder(dataset: string, index: ImageIndex): EncodedImages {
+    const cache = cacheOf(this.#access);
+    const limit = new Limit(requestsAtOnce);
+    const urlOf = (folder: string, name: string): string => this.#urlOf(`${dataset}/${folder}/${name}`);
+    return new IndexedImages(index, {
+      nameOf: (folder, { name }) => urlOf(folder, name),
+      read: async (folder, { name, bytes }) => {
+        const file = new HttpFile(urlOf(folder, name), { get: this.#get });
+        const fetched = (): Promise<Uint8Array> => limit.run(() => file.read(0, bytes, { bytes }));
+        const key = createHash('sha256').update(`${folder}/${name}`).digest('hex').slice(0, 32);
+        return cache === undefined ? fetched() : cache.get(`${index.hash.slice(0, 32)}/${key}`, bytes, fetched);
+      },
+      close: async () => undefined,
+    });
+  }
+
+  async #fetchedArchive(name: string): Promise<ArchiveSource> {
+    const file = new HttpFile(this.#urlOf(name), { get: this.#get });
+    return remoteArchive(name, file, await file.state(), cacheOf(this.#access), new Limit(requestsAtOnce));
+  }
+
+  #urlOf(name: string): string {
+    return `${this.#facts.datasetsUrl}/${name.split('/').map(encodeURIComponent).join('/')}`;
+  }
+}
+
+/** Whether the first and the last image are where the index says, with the sizes that it says. */
+async function seesFolder(index: ImageIndex, root: string): Promise<boolean> {
+  for (const row of [0, index.count - 1]) {
+    const { name, bytes } = index.entryAt(row);
+    const found = await stat(path.join(root, index.containerAt(row), name)).catch(() => undefined); // not there is an answer
+    if (found?.size !== bytes) return false;
+  }
+  return true;
+}
