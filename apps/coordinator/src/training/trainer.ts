@@ -82,10 +82,7 @@ export class Trainer {
       takes: ({ id }) => !this.admissions.refuses(id),
       onPass: () => this.#collector?.relieve(),
       delivers: (key, worker) => this.#collector?.hasFrom(worker, key.task) === true,
-      onUnbegun: (key, worker, complaint) => {
-        this.complained(complaint);
-        this.taskFailed(key, worker.name, complaint);
-      },
+      onUnbegun: (key, worker, complaint) => this.taskFailed(key, worker.name, complaint),
       onTrouble: services.onProgress,
     });
     this.admissions = new Admissions(reproducibility === 'strict', services.probe);
