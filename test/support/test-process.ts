@@ -98,7 +98,7 @@ export class TestProcess {
   }
 
   /** The first line from number `from` on that matches; rejects when the process ends without one or time is over. */
-  async line(pattern: RegExp, { from = 0, withinMs = 60_000 } = {}): Promise<string> {
+  async line(pattern: RegExp, { from = 0, withinMs = 180_000 } = {}): Promise<string> {
     let found: string | undefined;
     await this.#until(`a line like ${String(pattern)}`, withinMs, () => {
       found = this.lines.slice(from).find((line) => pattern.test(line));
@@ -108,7 +108,7 @@ export class TestProcess {
   }
 
   /** Resolves when the present process has told its parent so. */
-  async notice(name: 'ready' | 'drained', withinMs = 60_000): Promise<void> {
+  async notice(name: 'ready' | 'drained', withinMs = 180_000): Promise<void> {
     await this.#until(`the notice "${name}"`, withinMs, () => this.#notices.has(name));
   }
 

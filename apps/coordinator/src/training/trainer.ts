@@ -24,8 +24,8 @@ import type { PublishedVersion, PushReport } from './slices/messages.js';
 import { StateBuffers } from './state-buffers.js';
 import { StepClock } from './step-clock.js';
 import { type CollectedStep, StepCollector } from './step-collector.js';
+import { stepMetrics } from './step-metrics.js';
 import { entryShards, planEvaluation, planStep, type StepPlan, tasksPerStep } from './step-plan.js';
-import { partMetrics } from './step-parts.js';
 import { StepTasks } from './step-tasks.js';
 import { TaskBoard } from './task-board.js';
 import type { TrainingJob, TrainingProgress, TrainingServices } from './training-job.js';
@@ -82,11 +82,8 @@ export class Trainer {
       takes: ({ id }) => !this.admissions.refuses(id),
       onPass: () => this.#collector?.relieve(),
       delivers: (key, worker) => this.#collector?.hasFrom(worker, key.task) === true,
-      onUnbegun: (key, worker, complaint) => {
-        this.complained(complaint);
-        this.taskFailed(key, worker.name, complaint);
-      },
-      onTrouble: () => services.onProgress(),
+      onUnbegun: (key, worker, complaint) => this.taskFailed(key, worker.name, complaint),
+      onTrouble: services.onProgress,
     });
     this.admissions = new Admissions(reproducibility === 'strict', services.probe);
     const totalSteps = totalStepsOf(spec.training, dataset.trainCount);
@@ -263,12 +260,7 @@ export class Trainer {
   }
 
   /** Progress and metrics of a committed step. */
-  #note(
-    plan: StepPlan,
-    collected: CollectedStep,
-    { learningRate, gradientNorm, layerFigures, seconds }: CommittedStep,
-  ): void {
-    const { metrics, onProgress } = this.#services;
+  #note(plan: StepPlan, collected: CollectedStep, committed: CommittedStep): void {
     const times = this.#clock.committed(plan.samplesLeft);
     Object.assign(this.progress, {
       step: plan.step + 1,
@@ -279,19 +271,8 @@ export class Trainer {
       etaSeconds: times.secondsPerStep * (this.progress.totalSteps - plan.step - 1),
       workers: [...new Set(collected.tasks.map(({ worker }) => worker))],
     });
-    metrics.append(plan.step + 1, {
-      'train/loss': collected.loss,
-      'train/top1': collected.top1,
-      'train/top5': collected.top5,
-      learning_rate: learningRate,
-      'gradient/norm': gradientNorm,
-      ...layerFigures,
-      'throughput/images_per_second': plan.samplesLeft / times.stepSeconds,
-      'step/seconds': times.stepSeconds,
-      'step/compute_seconds': collected.slowest.compute,
-      ...partMetrics(times.stepSeconds, collected.slowest, seconds),
-    });
-    onProgress();
+    this.#services.metrics.append(plan.step + 1, stepMetrics(plan.samplesLeft, collected, committed, times));
+    this.#services.onProgress();
   }
 
   #evaluationDueAt(version: number): boolean {
