@@ -60,11 +60,9 @@ export const workerSchema = z.strictObject({
   heartbeatAgeSeconds: rate,
   residentBytes: count,
   tensors: count,
-  images: z
-    .strictObject({ images: count, seconds: rate, cacheHits: count, starvedSeconds: rate })
-    .meta({
-      description: 'Image files since the worker started; starvedSeconds: how long computing waited for them alone',
-    }),
+  images: z.strictObject({ images: count, seconds: rate, cacheHits: count, starvedSeconds: rate }).meta({
+    description: 'Image files since the worker started; starvedSeconds: how long computing waited for them alone',
+  }),
   connectedAt: time,
 }) satisfies z.ZodType<WorkerView>;
 
