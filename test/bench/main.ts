@@ -10,6 +10,7 @@ import { progress } from './table.js';
 
 const benchmarks: Readonly<Record<string, string>> = {
   engine: 'one process that computes tasks: images/s by network and precision (1 minute)',
+  index: "the index of a dataset of ImageNet's size: making, size, loading (half a minute)",
   wire: 'parameters and gradients of ResNet-152 between two processes over loopback (1 minute)',
   images: 'photographs to training images, beside torchvision where there is one (3 minutes)',
   coordination: 'the whole system on ResNet-20: what a step takes beyond computing (3 minutes)',

@@ -31,8 +31,8 @@ export function coordinatorGet(token: string | undefined, tls: CoordinatorTls | 
 
 function responseOf(incoming: IncomingMessage): Response {
   const headers = Object.entries(incoming.headers).map(([name, value]): [string, string] => [name, String(value)]);
-  const body = Readable.toWeb(incoming) as ReadableStream<Uint8Array>;
-  return new Response(body as unknown as ConstructorParameters<typeof Response>[0], {
+  const body = Readable.toWeb(incoming) as ReadableStream<Uint8Array<ArrayBuffer>>;
+  return new Response(body, {
     status: incoming.statusCode ?? 500,
     headers,
   });

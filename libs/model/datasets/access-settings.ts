@@ -54,9 +54,9 @@ export function accessProblem(
   if ((id === undefined) === (secret === undefined)) return undefined;
   const [missing, other] =
     id === undefined
-      ? ['LOCKSTEP_S3_ACCESS_KEY_ID', 'LOCKSTEP_S3_SECRET_ACCESS_KEY']
-      : ['LOCKSTEP_S3_SECRET_ACCESS_KEY', 'LOCKSTEP_S3_ACCESS_KEY_ID'];
-  return { variable: missing!, message: `must be set where ${other!} is` };
+      ? (['LOCKSTEP_S3_ACCESS_KEY_ID', 'LOCKSTEP_S3_SECRET_ACCESS_KEY'] as const)
+      : (['LOCKSTEP_S3_SECRET_ACCESS_KEY', 'LOCKSTEP_S3_ACCESS_KEY_ID'] as const);
+  return { variable: missing, message: `must be set where ${other} is` };
 }
 
 /** @param cacheDir LOCKSTEP_CACHE_DIR, absolute */

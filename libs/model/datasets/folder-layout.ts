@@ -35,12 +35,6 @@ export const labelFiles = ['val_labels.txt', 'LOC_val_solution.csv'] as const;
 const deepest = 8;
 const namesInMessage = 5;
 
-/** Number of class folders, without looking into them. Throws DatasetError where there is no train folder. */
-export async function countClasses(root: string): Promise<number> {
-  const walk = new Walk(root, []);
-  return (await walk.list('train')).folders.length;
-}
-
 /**
  * Lists a dataset: train/<class>/…, val/<class>/… or a flat val with a label file.
  *

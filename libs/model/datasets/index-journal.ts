@@ -30,6 +30,7 @@ export class IndexJournal {
   readonly #file: FileHandle;
   /** Lines by key. */
   readonly #known: ReadonlyMap<string, string>;
+  #added = 0;
 
   private constructor(path: string, file: FileHandle, known: ReadonlyMap<string, string>) {
     this.#path = path;
@@ -61,6 +62,7 @@ export class IndexJournal {
   }
 
   async add(key: string, stamp: string, findings: UnitFindings): Promise<void> {
+    this.#added += 1;
     await this.#file.appendFile(`${JSON.stringify({ key, stamp, findings })}\n`);
   }
 
@@ -70,9 +72,10 @@ export class IndexJournal {
     await rm(this.#path, { force: true });
   }
 
-  /** Keeps it for the next try. */
-  close(): Promise<void> {
-    return this.#file.close();
+  /** Keeps it for the next try, where there is something to keep. */
+  async close(): Promise<void> {
+    if (this.#known.size === 0 && this.#added === 0) return this.remove();
+    await this.#file.close();
   }
 }
 

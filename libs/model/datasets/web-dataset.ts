@@ -1,7 +1,6 @@
 // Owns: opening images in tar archives by their index.
 // Refuses to know: how an index is made, what is in it, and how pieces of archives are had.
 import type { DatasetSpec } from '../job-spec.js';
-import { archiveNames } from './archive-names.js';
 import { indexArchives } from './archive-indexer.js';
 import { ArchiveOpener, type ArchiveSource } from './archive-source.js';
 import { shownUrl, type DatasetAccess } from './dataset-access.js';
@@ -118,9 +117,4 @@ export async function areThere(index: ImageIndex, location: string): Promise<boo
     return source !== undefined && isSame(source.stamp, stamp, name);
   });
   return same.every(Boolean);
-}
-
-/** The first archives of both parts, to see whether they are there without asking for all. */
-export function firstArchives({ train, test }: ArchivePatterns): string[] {
-  return [train, ...(test === null ? [] : [test])].map((pattern) => archiveNames(pattern)[0]!);
 }

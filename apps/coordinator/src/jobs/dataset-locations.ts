@@ -62,9 +62,11 @@ export class DatasetLocations {
       this.#checkFolder(kind, path);
       return classFolders(join(this.#folder, path, 'train'));
     }
-    if (kind !== 'webdataset' || typeof train !== 'string' || (typeof test !== 'string' && test != null))
+    const testing = test === undefined ? null : test;
+    if (kind !== 'webdataset' || typeof train !== 'string' || (typeof testing !== 'string' && testing !== null)) {
       return undefined;
-    const classes = (await this.#peek({ kind, train, test: test ?? null }, this.#folder))?.classNames.length;
+    }
+    const classes = (await this.#peek({ kind, train, test: testing }, this.#folder))?.classNames.length;
     if (classes !== undefined) return classes;
     const message =
       'is missing: these archives are not indexed yet, so that the number of their classes is not known; give it, or run `lockstep dataset index`';

@@ -40,7 +40,11 @@ try {
     });
     const { broken, warnings } = report;
     const left =
-      broken.count === 0 ? [] : [`${broken.count} broken images are left out: ${listed(broken, namesInNote)}.`];
+      broken.count === 0
+        ? []
+        : [
+            `${broken.count} broken ${broken.count === 1 ? 'image is' : 'images are'} left out: ${listed(broken, namesInNote)}.`,
+          ];
     const sentences = [...left, ...warnings];
     tell({ done: { file, note: sentences.length === 0 ? null : sentences.join(' ') } });
   } finally {

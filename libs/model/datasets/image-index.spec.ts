@@ -1,0 +1,125 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { decodeIndex, ImageIndexBuilder, type IndexEntry, loadIndex, peekIndex, saveIndex } from './image-index.js';
+import { emptyReport } from './image-report.js';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'lockstep-index-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+function encoded(
+  entries: readonly IndexEntry[],
+  trainCount: number,
+  kind: 'imagefolder' | 'webdataset',
+  contents = true,
+): Uint8Array {
+  const builder = new ImageIndexBuilder();
+  for (const entry of entries) builder.add(entry);
+  const head = { kind, classNames: ['a', 'b'], containers: ['x', 'y', 'z'], trainCount, contents };
+  return builder.encode(head, { report: emptyReport(), stamps: { x: '1 2' } });
+}
+
+const uint32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+const entry = fc.record({
+  container: fc.integer({ min: 0, max: 2 }),
+  label: fc.integer({ min: 0, max: 1 }),
+  name: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 30 }),
+  bytes: uint32,
+  offset: fc.maxSafeNat(),
+  checksum: uint32,
+  modifiedMs: fc.integer({ min: 0, max: 2e12 }),
+  traits: fc.integer({ min: 0, max: 31 }),
+});
+
+describe('an index', () => {
+  it('gives back what was put in, whatever the names and numbers', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(entry, { maxLength: 30 }), fc.nat(30), fc.boolean(), async (entries, cut, contents) => {
+        const trainCount = Math.min(cut, entries.length);
+        const archives = await decodeIndex(encoded(entries, trainCount, 'webdataset', contents), 'spec');
+        expect([archives.head.trainCount, archives.head.testCount]).toEqual([trainCount, entries.length - trainCount]);
+        const found = Array.from({ length: archives.count }, (_, row) => archives.entryAt(row));
+        expect(found).toEqual(entries.map((one) => ({ ...one, modifiedMs: 0, checksum: contents ? one.checksum : 0 })));
+        const ofFolder = await decodeIndex(encoded(entries, trainCount, 'imagefolder'), 'spec');
+        const times = Array.from({ length: ofFolder.count }, (_, row) => ofFolder.entryAt(row));
+        expect(times).toEqual(entries.map((one) => ({ ...one, offset: 0 })));
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('has a hash of all that determines samples, and of nothing else', async () => {
+    const one: IndexEntry = {
+      container: 0,
+      label: 1,
+      name: 'n',
+      bytes: 5,
+      offset: 6,
+      checksum: 7,
+      modifiedMs: 8,
+      traits: 1,
+    };
+    const hashOf = async (changed: object): Promise<string> =>
+      (await decodeIndex(encoded([{ ...one, ...changed }], 1, 'webdataset'), 'spec')).hash;
+    const hash = await hashOf({});
+    for (const same of [{ modifiedMs: 9 }, { traits: 2 }]) expect(await hashOf(same)).toBe(hash);
+    for (const other of [{ container: 1 }, { label: 0 }, { name: 'm' }, { bytes: 6 }, { offset: 7 }, { checksum: 8 }]) {
+      expect(await hashOf(other)).not.toBe(hash);
+    }
+  });
+
+  it('is refused when any bit of it is another', async () => {
+    const entries = Array.from({ length: 40 }, (_, at) => ({
+      container: 0,
+      label: 0,
+      name: `image ${at}`,
+      bytes: at,
+      offset: at,
+      checksum: at,
+      modifiedMs: 0,
+      traits: 0,
+    }));
+    const whole = encoded(entries, 30, 'webdataset');
+    await fc.assert(
+      fc.asyncProperty(fc.nat(8 * whole.length - 1), async (bit) => {
+        const byte = bit >> 3;
+        const unused = byte >= 24 && byte < 32;
+        const damaged = whole.slice();
+        damaged[byte]! ^= 1 << (bit & 7);
+        if (!unused)
+          await expect(decodeIndex(damaged, 'spec'), `byte ${byte}`).rejects.toThrow(/lockstep dataset index/);
+      }),
+      { numRuns: 200 },
+    );
+    await expect(decodeIndex(whole.subarray(0, -1), 'spec')).rejects.toThrow(/is damaged/);
+    await expect(decodeIndex(new Uint8Array(10), 'spec')).rejects.toThrow(/is not an index/);
+  });
+
+  it('takes some 50 bytes an image, and tells its size without being read whole', async () => {
+    const entries = Array.from({ length: 20_000 }, (_, at) => ({
+      container: at % 3,
+      label: 0,
+      name: `n01440764_${at}.JPEG`,
+      bytes: 1,
+      offset: 0,
+      checksum: 0,
+      modifiedMs: 1.6e12,
+      traits: 0,
+    }));
+    const file = path.join(folder, 'index');
+    await saveIndex(file, encoded(entries, 15_000, 'imagefolder', false));
+    const { length } = await readFile(file);
+    expect(length / entries.length).toBeLessThan(50);
+    expect(peekIndex(file)).toMatchObject({ trainCount: 15_000, testCount: 5000, classNames: ['a', 'b'] });
+    expect((await loadIndex(file))?.entryAt(19_999).name).toBe('n01440764_19999.JPEG');
+    await writeFile(file, 'something else');
+    expect(peekIndex(file)).toBeUndefined();
+    expect(peekIndex(path.join(folder, 'none'))).toBeUndefined();
+    expect(await loadIndex(path.join(folder, 'none'))).toBeUndefined();
+  });
+});
