@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { addBfloat16Into, addInto, roundToBfloat16, widenBfloat16 } from './float-arrays.js';
+import { addBfloat16Into, addInto, allFinite, firstNotFinite, roundToBfloat16, widenBfloat16 } from './float-arrays.js';
 
 const floatBits = (bits: number): number => new Float32Array(Uint32Array.of(bits).buffer)[0]!;
 const roundOne = (value: number): number => {
@@ -122,5 +122,28 @@ describe('adding', () => {
     expect(() => addInto(new Float32Array(2), new Float32Array(3))).toThrow('2 and 3');
     expect(() => addBfloat16Into(new Float32Array(2), new Uint16Array(3))).toThrow('2 and 3');
     expect(() => roundToBfloat16(new Float32Array(2), new Uint16Array(3))).toThrow('3 and 2');
+  });
+});
+
+describe('checking', () => {
+  it('finds what is not finite, in float32 and in bits of bfloat16', () => {
+    fc.assert(
+      fc.property(fc.float32Array({ maxLength: 40 }), (x) => {
+        expect(allFinite(x)).toBe(x.every(Number.isFinite));
+        expect(firstNotFinite(x)).toBe(x.findIndex((value) => !Number.isFinite(value)));
+      }),
+    );
+    fc.assert(
+      fc.property(fc.uint16Array({ maxLength: 40 }), (bits) => {
+        const wide = [...bits].map(widenOne);
+        expect(firstNotFinite(bits)).toBe(wide.findIndex((value) => !Number.isFinite(value)));
+      }),
+    );
+    const long = new Float32Array(40_000);
+    long[33_333] = Infinity;
+    expect(firstNotFinite(long)).toBe(33_333);
+    expect(firstNotFinite(long, 10, 33_333)).toBe(-1);
+    expect(allFinite(Float32Array.of(1, Number.NaN, 2), 2)).toBe(true);
+    expect(allFinite(Float32Array.of(3e38, 3e38, -3e38, 3e38))).toBe(true);
   });
 });

@@ -5,6 +5,7 @@
 import { NORM_BLOCK_ELEMENTS } from './optimizer.js';
 import type { ParameterLayout } from './parameters.js';
 import { sumTree } from './reduction.js';
+import { eachTile, tilesFor } from './simd/tiles.js';
 
 /** A layer with weights: a convolution or the dense layer, by torchvision's module name. */
 export interface Layer {
@@ -58,6 +59,8 @@ export interface StepVectors {
 
 /** Numbers per piece that `pieceSums` gives. */
 const SUMS = 3;
+/** Running sums of each kind: element i of a piece goes to number i mod 4, what is left at its end to the first. */
+const CHAINS = 4;
 
 /**
  * Sums over a piece, in float64 and in a fixed order: squares of the gradient, of what the weights moved by, and of the
@@ -66,31 +69,30 @@ const SUMS = 3;
  */
 export function pieceSums({ from, to }: Piece, vectors: StepVectors, gradientAt: number): [number, number, number] {
   const { gradient, before, after } = vectors;
-  let [gradients, moves, weights] = [0, 0, 0];
-  let [otherGradients, otherMoves, otherWeights] = [0, 0, 0];
+  const tiles = tilesFor(before);
+  const { sums } = tiles;
+  sums.fill(0, 0, SUMS * CHAINS);
   const shift = gradientAt - from;
-  let index = from;
-  // Two chains of additions that overlap.
-  for (; index + 1 < to; index += 2) {
-    const slope = gradient[index + shift]!;
-    const weight = before[index]!;
-    const move = after[index]! - weight;
-    gradients += slope * slope;
-    moves += move * move;
-    weights += weight * weight;
-    const otherSlope = gradient[index + 1 + shift]!;
-    const otherWeight = before[index + 1]!;
-    const otherMove = after[index + 1]! - otherWeight;
-    otherGradients += otherSlope * otherSlope;
-    otherMoves += otherMove * otherMove;
-    otherWeights += otherWeight * otherWeight;
+  const whole = to - ((to - from) % CHAINS);
+  eachTile(from, whole, (first, last) =>
+    tiles.kernels.addStepSquares(
+      tiles.bring(0, gradient, first + shift, last + shift),
+      tiles.bring(1, before, first, last),
+      tiles.bring(2, after, first, last),
+      tiles.sumsAt,
+      last - first,
+    ),
+  );
+  for (let index = whole; index < to; index++) {
+    sums[0]! += gradient[index + shift]! ** 2;
+    sums[CHAINS]! += (after[index]! - before[index]!) ** 2;
+    sums[2 * CHAINS]! += before[index]! ** 2;
   }
-  if (index < to) {
-    gradients += gradient[index + shift]! ** 2;
-    moves += (after[index]! - before[index]!) ** 2;
-    weights += before[index]! ** 2;
-  }
-  return [gradients + otherGradients, moves + otherMoves, weights + otherWeights];
+  const sum = (kind: number): number => {
+    const first = kind * CHAINS;
+    return sums[first]! + sums[first + 1]! + (sums[first + 2]! + sums[first + 3]!);
+  };
+  return [sum(0), sum(1), sum(2)];
 }
 
 /**

@@ -48,7 +48,9 @@ export function estimateCoordinatorMemory(
 ): number {
   const layout = layoutOf(model);
   const { parameterCount, statisticCount } = layout;
-  const state = STATE_BUFFERS * FLOAT32 * (2 * parameterCount + statisticCount);
+  // Where workers pull bits of bfloat16, each version lies here rounded too.
+  const rounded = training.precision === 'bfloat16' ? 2 * parameterCount : 0;
+  const state = STATE_BUFFERS * (FLOAT32 * (2 * parameterCount + statisticCount) + rounded);
   const sums = (Math.ceil(Math.log2(Math.max(1, tasks))) + 1) * FLOAT32 * (parameterCount + statisticCount);
   const contribution = contributionBytes(layout, training);
   return state + sums + Math.max(contribution, Math.min(stagingBytes, tasks * contribution));

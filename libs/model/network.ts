@@ -14,6 +14,7 @@ import { globalAverage, globalAverageGradient } from './layers/pooling.js';
 import { emit } from './layers/sink.js';
 import type { GradientSink } from './layers/sink.js';
 import { whole } from './layers/split-gradient.js';
+import type { ParameterVectors } from './parameter-forms.js';
 import { layoutOf } from './parameters.js';
 import type { ParameterLayout, TensorEntry } from './parameters.js';
 import { timed } from './pass-times.js';
@@ -68,11 +69,7 @@ export class Network {
     this.#plan = plan;
     this.layout = layoutOf(model);
     const denseNames = [`${plan.dense.name}.weight`, `${plan.dense.name}.bias`];
-    this.#parameters = new DeviceParameters(
-      this.layout,
-      precision,
-      ({ role, name }) => (role !== 'filter' && role !== 'bias') || denseNames.includes(name),
-    );
+    this.#parameters = new DeviceParameters(this.layout, precision);
     this.#stem = new ConvolutionUnit(plan.stem, model.activation, this.#parameters);
     this.#stemPool = plan.stemPool ? new StemMaxPool(isNotNegative(model.activation)) : undefined;
     this.#blocks = plan.blocks.map((block) => new Block(block, model.activation, this.#parameters));
@@ -85,6 +82,14 @@ export class Network {
   /** Copies both flat vectors to the device; in bfloat16 filters are rounded here, once. */
   loadParameters(parameters: Float32Array, statistics: Float32Array): void {
     timed('load', () => this.#parameters.load(parameters, statistics));
+  }
+
+  /**
+   * Takes a version that may still arrive: each part when a layer first asks for it. What is on the device already stays; for
+   * another version, `dispose` first. The vectors must not change before all that is asked for has been.
+   */
+  lendParameters(vectors: ParameterVectors): void {
+    this.#parameters.lend(vectors);
   }
 
   /**
@@ -129,7 +134,7 @@ export class Network {
     });
   }
 
-  /** Frees all device memory; the net can be used again after another `loadParameters`. */
+  /** Frees all device memory; the net can be used again after another `loadParameters` or `lendParameters`. */
   dispose(): void {
     this.#parameters.dispose();
   }

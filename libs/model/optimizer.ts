@@ -3,6 +3,7 @@
 import type { TrainingSpec } from './job-spec.js';
 import type { ParameterLayout } from './parameters.js';
 import { sumTree } from './reduction.js';
+import { eachTile, tilesFor } from './simd/tiles.js';
 
 /** Elements that share one weight decay: [from, to) of the flat parameters. */
 export interface DecayRange {
@@ -50,22 +51,29 @@ export function sgdRange(update: SgdUpdate & { readonly weightDecay: number }): 
   const factor = round(update.momentumFactor);
   const decay = round(update.weightDecay);
   const scale = round(update.scale);
-  // x * 0 is a zero for finite x and NaN otherwise, which then stays: a check without a branch, in two chains that overlap.
-  let velocityCheck = 0;
-  let movedCheck = 0;
-  for (let index = from; index < to; index++) {
-    const parameter = parameters[index]!;
-    let direction = round(gradient[index]! * scale);
-    if (decay !== 0) direction = round(direction + round(decay * parameter));
-    const velocity = round(round(factor * momentum[index]!) + direction);
-    const move = nesterov ? round(direction + round(factor * velocity)) : velocity;
-    const moved = round(parameter - round(rate * move));
-    outMomentum[index] = velocity;
-    outParameters[index] = moved;
-    velocityCheck += velocity * 0;
-    movedCheck += moved * 0;
-  }
-  return velocityCheck + movedCheck === 0;
+  const tiles = tilesFor(parameters);
+  const { sgd, sgdDecay, nesterov: nesterovSgd, nesterovDecay } = tiles.kernels;
+  const plain = nesterov ? nesterovSgd : sgd;
+  const decaying = nesterov ? nesterovDecay : sgdDecay;
+  const kernel = decay === 0 ? plain : decaying;
+  let broken = 0;
+  eachTile(from, to, (first, last) => {
+    broken |= kernel(
+      tiles.bring(0, parameters, first, last),
+      tiles.bring(1, momentum, first, last),
+      tiles.bring(2, gradient, first, last),
+      tiles.at(3, outParameters, first, last),
+      tiles.at(4, outMomentum, first, last),
+      last - first,
+      rate,
+      factor,
+      decay,
+      scale,
+    );
+    tiles.take(3, outParameters, first, last);
+    tiles.take(4, outMomentum, first, last);
+  });
+  return broken === 0;
 }
 
 /** Applies `sgdRange` to the part of [from, to) that lies in each decay range; together they must cover it. */
@@ -129,38 +137,21 @@ export function updateStatisticsRange(update: {
   return check === 0;
 }
 
-/** Whether every element of [from, to) is finite. */
-export function allFinite(x: Float32Array, from = 0, to = x.length): boolean {
-  let check = 0;
-  for (let index = from; index < to; index++) {
-    check += x[index]! * 0;
-  }
-  return check === 0;
-}
-
-/** Index of the first element of [from, to) that is not finite, -1 if there is none: to name the layer after `allFinite` said no. */
-export function firstNotFinite(x: Float32Array, from = 0, to = x.length): number {
-  for (let index = from; index < to; index++) if (!Number.isFinite(x[index]!)) return index;
-  return -1;
-}
-
 /** Elements per partial sum of a squared norm; a slice's blocks are of the same size, so each block's sum is one slice's own. */
 export const NORM_BLOCK_ELEMENTS = 262_144;
 
 /** Sum of squares over [from, to) in float64, by four running sums in a fixed order. The unit that `squaredNorm` adds by the tree. */
 export function sumOfSquares(x: Float32Array, from: number, to: number): number {
-  let sum0 = 0;
-  let sum1 = 0;
-  let sum2 = 0;
-  let sum3 = 0;
-  let index = from;
-  for (; index + 3 < to; index += 4) {
-    sum0 += x[index]! * x[index]!;
-    sum1 += x[index + 1]! * x[index + 1]!;
-    sum2 += x[index + 2]! * x[index + 2]!;
-    sum3 += x[index + 3]! * x[index + 3]!;
-  }
-  for (; index < to; index++) sum0 += x[index]! * x[index]!;
+  const tiles = tilesFor(x);
+  const { sums } = tiles;
+  sums.fill(0, 0, 4);
+  const whole = to - ((to - from) % 4);
+  eachTile(from, whole, (first, last) =>
+    tiles.kernels.addSquares(tiles.bring(0, x, first, last), tiles.sumsAt, last - first),
+  );
+  let sum0 = sums[0]!;
+  const [, sum1, sum2, sum3] = sums as unknown as readonly [number, number, number, number];
+  for (let index = whole; index < to; index++) sum0 += x[index]! * x[index]!;
   return sum0 + sum1 + (sum2 + sum3);
 }
 

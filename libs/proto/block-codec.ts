@@ -50,7 +50,10 @@ export function encodeBlockMessage({ index, data, checksum }: Block): Buffer {
     (index === 0 ? 0 : 1 + varintBytes(index)) +
     (data.byteLength === 0 ? 0 : 1 + varintBytes(data.byteLength) + data.byteLength) +
     (checksum === 0 ? 0 : 5);
-  const message = Buffer.allocUnsafe(1 + varintBytes(inner) + inner);
+  const head = 1 + varintBytes(inner) + (index === 0 ? 0 : 1 + varintBytes(index)) + 1 + varintBytes(data.byteLength);
+  // The data's address is to be like its source's modulo 8: other copies out of shared memory are slow (`copyBytes`).
+  const skip = (((data.byteOffset - head) % 8) + 8) % 8;
+  const message = Buffer.allocUnsafeSlow(skip + 1 + varintBytes(inner) + inner).subarray(skip);
   let at = message.writeUInt8(blockTag, 0);
   at = writeVarint(message, inner, at);
   if (index !== 0) at = writeVarint(message, index, message.writeUInt8(indexTag, at));

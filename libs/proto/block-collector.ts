@@ -1,29 +1,29 @@
 // Keeps account of the blocks of one stream: each expected block once, whole, with the right checksum.
 // Refuses to know where the bytes go; the caller copies a block only after it was found good.
-import { blockByteLength, type BlockRange } from './blocks.js';
+import { blockByteLength, type BlockRange, type PullRegion, type Region } from './blocks.js';
 import { crc32c } from './crc32c.js';
 import type { Block } from './generated/lockstep/v1/reducer.js';
 
 export type BlockFault = 'unknown' | 'double' | 'size' | 'checksum';
 
-export type BlockVerdict =
-  | { readonly ok: true; readonly range: BlockRange }
+export type BlockVerdict<Of extends PullRegion = Region> =
+  | { readonly ok: true; readonly range: BlockRange<Of> }
   | { readonly ok: false; readonly fault: BlockFault; readonly detail: string };
 
 /** Checks the blocks of one stream as they arrive, in any order. */
-export class BlockCollector {
-  readonly #expected: ReadonlyMap<number, BlockRange>;
+export class BlockCollector<Of extends PullRegion = Region> {
+  readonly #expected: ReadonlyMap<number, BlockRange<Of>>;
   readonly #checksums = new Map<number, number>();
   readonly #gradientBytes: 2 | 4;
 
   /** `expected`: the blocks that this stream must bring; `gradientBytes`: width of an element of a parameter block. */
-  constructor(expected: readonly BlockRange[], gradientBytes: 2 | 4) {
+  constructor(expected: readonly BlockRange<Of>[], gradientBytes: 2 | 4) {
     this.#expected = new Map(expected.map((range) => [range.index, range]));
     this.#gradientBytes = gradientBytes;
   }
 
   /** Judges a block and, when it is good, counts it as arrived. `detail` is a sentence for people. */
-  accept(block: Block): BlockVerdict {
+  accept(block: Block): BlockVerdict<Of> {
     const range = this.#expected.get(block.index);
     if (range === undefined) return refused('unknown', `Block ${block.index} does not belong to this stream.`);
     if (this.#checksums.has(block.index)) return refused('double', `Block ${block.index} came twice.`);
@@ -49,6 +49,6 @@ export class BlockCollector {
   }
 }
 
-function refused(fault: BlockFault, detail: string): BlockVerdict {
+function refused(fault: BlockFault, detail: string): BlockVerdict<never> {
   return { ok: false, fault, detail };
 }

@@ -10,6 +10,7 @@ import {
   blockTable,
   bytesOf,
   copyBlock,
+  copyBytes,
   float32Of,
   sliceOfBlock,
   versionChecksum,
@@ -87,6 +88,21 @@ describe('bytes of blocks', () => {
         copyBlock(received, copied, { first: 1, count: values.length });
         expect(new Uint32Array(copied.buffer, 4, values.length)).toEqual(bits);
         expect(bfloat16BitsOf(received)).toEqual(new Uint16Array(values.slice().buffer));
+      }),
+    );
+  });
+
+  it('come back the same to and from shared memory, whatever the addresses', () => {
+    const places = fc.record({ shared: fc.boolean(), shift: fc.integer({ min: 0, max: 9 }) });
+    fc.assert(
+      fc.property(places, places, fc.integer({ min: 0, max: 40_000 }), (from, to, length) => {
+        const [source, target] = [from, to].map(({ shared, shift }) =>
+          new Uint8Array(shared ? new SharedArrayBuffer(length + 9) : new ArrayBuffer(length + 9)).subarray(shift),
+        ) as [Uint8Array, Uint8Array];
+        for (let index = 0; index < length; index++) source[index] = (index * 31) & 0xff;
+        copyBytes(source.subarray(0, length), target.subarray(0, length));
+        expect(Buffer.compare(source.slice(0, length), target.slice(0, length))).toBe(0);
+        expect(target.slice(length).every((byte) => byte === 0)).toBe(true);
       }),
     );
   });

@@ -8,11 +8,13 @@ import type { Block } from './generated/lockstep/v1/reducer.js';
 export const blockElements = 262_144;
 
 export type Region = 'parameters' | 'statistics';
+/** `exact`: what stays float32 where parameters are pulled as bits of bfloat16 (model/parameter-forms.ts). */
+export type PullRegion = Region | 'exact';
 
-/** Elements [first, first + count) of its region; `index` numbers the blocks of both regions, parameters first. */
-export interface BlockRange {
+/** Elements [first, first + count) of its region; `index` numbers the blocks of all regions, parameters first. */
+export interface BlockRange<Of extends PullRegion = Region> {
   readonly index: number;
-  readonly region: Region;
+  readonly region: Of;
   readonly first: number;
   readonly count: number;
 }
@@ -31,7 +33,24 @@ export function blockTable(parameterCount: number, statisticCount: number): read
   return table;
 }
 
-function appendRegion(table: BlockRange[], region: Region, elements: number): void {
+/** The same, and behind them the blocks of what is exact beside rounded parameters. */
+export function pullTable(
+  parameterCount: number,
+  statisticCount: number,
+  exactCount: number,
+): readonly BlockRange<PullRegion>[] {
+  const table: BlockRange<PullRegion>[] = [...blockTable(parameterCount, statisticCount)];
+  appendRegion(table, 'exact', exactCount);
+  return table;
+}
+
+/** Blocks in the order in which they are pulled: what is small, then the parameters as forward needs them. */
+export function inPullOrder<Of extends PullRegion>(ranges: readonly BlockRange<Of>[]): BlockRange<Of>[] {
+  const parameters = ranges.filter(({ region }) => region === 'parameters');
+  return [...ranges.filter(({ region }) => region !== 'parameters'), ...parameters];
+}
+
+function appendRegion<Of extends PullRegion>(table: BlockRange<Of>[], region: Of, elements: number): void {
   if (!Number.isSafeInteger(elements) || elements < 0) {
     throw new RangeError(`The number of ${region} must be a whole number of 0 or more, not ${elements}.`);
   }
@@ -46,16 +65,20 @@ export function sliceOfBlock(index: number, slices: number): number {
 }
 
 /** The blocks that `slice` of `slices` owns, in index order. Throws RangeError when there is no such slice. */
-export function blocksOfSlice(table: readonly BlockRange[], slice: number, slices: number): readonly BlockRange[] {
+export function blocksOfSlice<Of extends PullRegion>(
+  table: readonly BlockRange<Of>[],
+  slice: number,
+  slices: number,
+): readonly BlockRange<Of>[] {
   if (!Number.isInteger(slices) || slices < 1 || !Number.isInteger(slice) || slice < 0 || slice >= slices) {
     throw new RangeError(`There is no slice ${slice} among ${slices}.`);
   }
   return table.filter((range) => sliceOfBlock(range.index, slices) === slice);
 }
 
-/** Bytes of a block on the wire. Statistics are always float32; `gradientBytes` (4 or 2) is for parameter blocks. */
-export function blockByteLength(range: BlockRange, gradientBytes: 2 | 4): number {
-  return range.count * (range.region === 'parameters' ? gradientBytes : 4);
+/** Bytes of a block on the wire: `parameterBytes` (4 or 2) per element of a parameter block; all others are float32. */
+export function blockByteLength(range: BlockRange<PullRegion>, parameterBytes: 2 | 4): number {
+  return range.count * (range.region === 'parameters' ? parameterBytes : 4);
 }
 
 /** The elements of `range` as bytes: a view, no copy. It shows later writes to `array`. */
@@ -75,7 +98,31 @@ export function copyBlock(
   if (data.byteLength !== target.byteLength) {
     throw new RangeError(`A block of ${target.byteLength} bytes was expected, ${data.byteLength} came.`);
   }
-  target.set(data);
+  copyBytes(data, target);
+}
+
+/** Copied at once on the way between memories that cannot be copied quickly. Fits a core's first cache. */
+const bounceBytes = 16_384;
+let bounce: Uint8Array | undefined;
+
+/**
+ * Copies bytes of equal number. Where one side is shared memory and addresses differ modulo 8, V8 copies byte by byte (4.6
+ * instead of 35 GB/s here): then the bytes go through memory of this thread's own that begins like the target.
+ */
+export function copyBytes(source: Uint8Array, target: Uint8Array): void {
+  const shared = isShared(source) || isShared(target);
+  if (!shared || source.byteOffset % 8 === target.byteOffset % 8) return target.set(source);
+  bounce ??= new Uint8Array(bounceBytes + 8);
+  const like = (isShared(target) ? target : source).byteOffset % 8;
+  for (let at = 0; at < source.byteLength; at += bounceBytes) {
+    const piece = source.subarray(at, at + bounceBytes);
+    bounce.set(piece, like);
+    target.set(bounce.subarray(like, like + piece.byteLength), at);
+  }
+}
+
+function isShared({ buffer }: Uint8Array): boolean {
+  return buffer instanceof SharedArrayBuffer;
 }
 
 /** Bytes as float32. A view where the address allows it, else a copy: what arrives in a message often starts at an odd one. */

@@ -7,11 +7,12 @@ import { status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type CallLimits, pullStream, pushStream } from './calls.js';
 import { callMetadata } from './channel.js';
-import type {
-  PullParametersResponse,
-  PushGradientRequest,
-  PushGradientResponse,
-  ReducerClient,
+import {
+  type PullParametersResponse,
+  type PushGradientRequest,
+  type PushGradientResponse,
+  type ReducerClient,
+  WireType,
 } from './generated/lockstep/v1/reducer.js';
 import { frameBytes, installHttp2Settings, sessionWindowBytes, streamWindowBytes } from './http2-settings.js';
 import {
@@ -67,7 +68,7 @@ function push(
 }
 
 function pull(client: ReducerClient, more: Partial<CallLimits> = {}): AsyncIterable<PullParametersResponse> {
-  const request = { version: undefined, layoutHash: '' };
+  const request = { version: undefined, layoutHash: '', parameterType: WireType.FLOAT32 };
   return pullStream(site, { ...limits, ...more }, (options) => client.pullParameters(request, options));
 }
 

@@ -11,6 +11,7 @@ import { progress } from './table.js';
 const benchmarks: Readonly<Record<string, string>> = {
   engine: 'processes that compute tasks: images/s and memory by network and precision, beside PyTorch (4 minutes)',
   wire: 'parameters and gradients of ResNet-152 between two processes over loopback (1 minute)',
+  reducer: 'push, sum, update and pull of 60 M parameters without computing, and the loops over them (1 minute)',
   coordination: 'the whole system on ResNet-20: what a step takes beyond computing (3 minutes)',
   system: 'the whole system on ResNet-152 and ResNet-20 with two workers, beside PyTorch DDP (8 minutes)',
   'cost-model': 'what a step takes, predicted by the formula of docs/performance.md and measured (6 minutes)',
@@ -34,7 +35,8 @@ ${Object.entries(benchmarks)
 
 Without a NAME they run one after the other. --write keeps what they found in docs and README.md.
 --steps N lets engine, system and cost-model measure N steps of each row instead of their own number.
-Where LOCKSTEP_PARITY_PYTHON names a Python that has PyTorch, engine, coordination and system measure it beside Lockstep.`;
+Where LOCKSTEP_PARITY_PYTHON names a Python that has PyTorch, engine, coordination and system measure it beside
+Lockstep, and reducer gloo's all-reduce and numpy's addition.`;
 
 process.exitCode = await main();
 

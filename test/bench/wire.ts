@@ -110,7 +110,7 @@ async function call(which: Variant, target: string): Promise<void> {
     await pushStream(site, limits, (options, done) => client.pushGradient(options, done), pushMessages(gradient));
     times.push.push((performance.now() - start) / 1000);
     start = performance.now();
-    const request = { version: undefined, layoutHash: '' };
+    const request = { version: undefined, layoutHash: '', parameterType: WireType.FLOAT32 };
     await receive(
       pullStream(site, limits, (options) => client.pullParameters(request, options)),
       parameters,

@@ -18,8 +18,13 @@ export interface ComputeJob {
  */
 export interface ComputeParameters {
   readonly key: string;
-  readonly parameters: Float32Array;
+  /** In float32, or bits of bfloat16. */
+  readonly parameters: Float32Array | Uint16Array;
+  /** What is float32 beside bits of bfloat16. */
+  readonly exact?: Float32Array;
   readonly statistics: Float32Array;
+  /** How much of it is there (arrivals.ts); without it all is. */
+  readonly arrived?: Int32Array;
 }
 
 export interface ComputeInput {
@@ -57,15 +62,18 @@ export interface ComputeTotals {
   readonly lossSum: number;
   readonly top1Hits: number;
   readonly top5Hits: number;
-  /** Time that the compute thread worked on the task. */
+  /** Time that the compute thread worked on the task, without what it waited for parameters. */
   readonly computeSeconds: number;
+  /** The part of it that was forward. */
+  readonly forwardSeconds: number;
+  readonly pullWaitSeconds: number;
   /** When it did what, as it ended. */
   readonly passes: readonly Pass[];
 }
 
 /** A part of computing a task; times of the host's clock, milliseconds. */
 export interface Pass {
-  /** `train` or `evaluate`; within it `load`, `forward`, `backward`; within the latter two a block's name. */
+  /** `train` or `evaluate`; within it `forward`, `backward`, in these blocks by name, `load`, and `wait` for parameters. */
   readonly part: string;
   readonly startMs: number;
   readonly endMs: number;

@@ -4,6 +4,7 @@ import { Network } from '#model/network.js';
 import { observingPasses, timed } from '#model/pass-times.js';
 import { computeTask, type ShardInput, type TaskResult } from '#model/task-computation.js';
 import { hostClockMs } from '#proto/host-clock.js';
+import { waitForElements } from './arrivals.js';
 import {
   type ComputeInput,
   type ComputeJob,
@@ -15,6 +16,8 @@ import {
   type TrainRequest,
 } from './compute-protocol.js';
 
+/** Every layer asks for its parameters; most are there. */
+const notableWaitMs = 0.1;
 /** Networks kept at once; the one used longest ago goes first. */
 const networkLimit = 2;
 
@@ -48,6 +51,11 @@ export class Computer {
   readonly #onProgress: () => void;
   readonly #countTensors: () => number;
   readonly #readLag: number;
+  /** What this thread's clock is behind the host's. */
+  readonly #behind = hostClockMs() - performance.now();
+  /** Of the present task. */
+  #passes: Pass[] = [];
+  #waitedMs = 0;
   /** In order of last use. */
   readonly #networks = new Map<string, LoadedNetwork>();
 
@@ -67,7 +75,7 @@ export class Computer {
     const control = this.#control;
     const { gradient, statistics, notifyElements } = request;
     Atomics.store(control, word.firstFinalElement, gradient.length);
-    const network = this.#prepare(request.job, request.parameters);
+    const network = this.#prepare(id, request.job, request.parameters);
     this.#step(id);
     let announced = gradient.length;
     const onProgress = (firstFinalElement: number): void => {
@@ -89,7 +97,7 @@ export class Computer {
   }
 
   #evaluate(id: number, request: EvaluateRequest): TaskResult {
-    const network = this.#prepare(request.job, request.parameters);
+    const network = this.#prepare(id, request.job, request.parameters);
     const totals = { samples: 0, lossSum: 0, top1Hits: 0, top5Hits: 0 };
     for (const { images, labels } of shardsOf(request.input)) {
       this.#step(id);
@@ -113,14 +121,26 @@ export class Computer {
     for (const jobId of [...this.#networks.keys()]) this.endJob(jobId);
   }
 
-  #prepare(job: ComputeJob, parameters: ComputeParameters): Network {
+  #prepare(id: number, job: ComputeJob, { key, arrived, exact, ...vectors }: ComputeParameters): Network {
     const loaded = this.#networkOf(job);
-    if (loaded.version !== parameters.key) {
-      loaded.version = undefined;
-      loaded.network.loadParameters(parameters.parameters, parameters.statistics);
-      loaded.version = parameters.key;
-    }
-    return loaded.network;
+    const { network } = loaded;
+    if (loaded.version !== key) network.dispose();
+    loaded.version = key;
+    network.lendParameters({
+      ...vectors,
+      exact: exact ?? new Float32Array(0),
+      wait: (end) => arrived && this.#wait(id, arrived, end),
+    });
+    return network;
+  }
+
+  /** Throws `ComputeAborted` and `ParametersLost`. */
+  #wait(id: number, arrived: Int32Array, end: number): void {
+    const started = performance.now();
+    waitForElements(arrived, end, () => this.#checkWanted(id));
+    const ended = performance.now();
+    this.#waitedMs += ended - started;
+    if (ended - started > notableWaitMs) this.#note('wait', started, ended);
   }
 
   #networkOf(job: ComputeJob): LoadedNetwork {
@@ -137,21 +157,35 @@ export class Computer {
   }
 
   #step(id: number): void {
-    if (Atomics.load(this.#control, word.aborted) === id) throw new ComputeAborted();
+    this.#checkWanted(id);
     Atomics.add(this.#control, word.progress, 1);
   }
 
+  #checkWanted(id: number): void {
+    if (Atomics.load(this.#control, word.aborted) === id) throw new ComputeAborted();
+  }
+
+  /** Computes, and says how long that and its parts took. */
   #timed(what: string, compute: () => TaskResult): ComputeTotals {
     const started = performance.now();
-    const passes: Pass[] = [];
-    const behind = hostClockMs() - started;
-    const result = observingPasses(
-      (part, startMs, endMs) => passes.push({ part, startMs: startMs + behind, endMs: endMs + behind }),
-      () => timed(what, compute),
-    );
+    this.#passes = [];
+    this.#waitedMs = 0;
+    const result = observingPasses(this.#note, () => timed(what, compute));
     this.#publishTensors();
-    return { ...result, computeSeconds: (performance.now() - started) / 1000, passes };
+    const passes = this.#passes;
+    const pullWaitSeconds = this.#waitedMs / 1000;
+    const forwardMs = passes.reduce(
+      (sum, pass) => (pass.part === 'forward' ? sum + pass.endMs - pass.startMs : sum),
+      0,
+    );
+    const forwardSeconds = Math.max(0, forwardMs / 1000 - pullWaitSeconds);
+    const computeSeconds = (performance.now() - started) / 1000 - pullWaitSeconds;
+    return { ...result, computeSeconds, forwardSeconds, pullWaitSeconds, passes };
   }
+
+  readonly #note = (part: string, startMs: number, endMs: number): void => {
+    this.#passes.push({ part, startMs: startMs + this.#behind, endMs: endMs + this.#behind });
+  };
 
   #publishTensors(): void {
     Atomics.store(this.#control, word.tensors, this.#countTensors());

@@ -2,6 +2,7 @@
 // Refuses to know tasks and parameters.
 import { type Dataset, openDataset } from '#model/datasets/dataset.js';
 import { type JobSpec, resolveJobSpec } from '#model/job-spec.js';
+import { elementsOf, exactRanges } from '#model/parameter-forms.js';
 import { layoutOf, type ParameterLayout } from '#model/parameters.js';
 import { unaryCall } from '#proto/calls.js';
 import type { DescribeJobResponse } from '#proto/generated/lockstep/v1/pool.js';
@@ -14,6 +15,8 @@ export interface JobContext {
   readonly spec: JobSpec;
   readonly layout: ParameterLayout;
   readonly dataset: Dataset;
+  /** Elements of the parameters that are pulled in float32 beside bits of bfloat16; undefined where all is float32. */
+  readonly exactCount: number | undefined;
   /** What to compute and report before the first contribution; undefined where the job asks for none. */
   readonly probe: TaskEntry | undefined;
 }
@@ -93,5 +96,7 @@ async function contextOf(jobId: string, answer: DescribeJobResponse): Promise<Jo
     );
   }
   const probe = answer.probeJson === '' ? undefined : taskEntrySchema.parse(JSON.parse(answer.probeJson));
-  return { jobId, spec, layout, dataset, probe };
+  const { precision } = spec.training;
+  const exactCount = precision === 'bfloat16' ? elementsOf(exactRanges(layout, precision)) : undefined;
+  return { jobId, spec, layout, dataset, exactCount, probe };
 }

@@ -1,12 +1,20 @@
-// Versions of parameters on this worker: pulled once from all slices, checked, kept in shared memory while they are of use.
-// Refuses to know who computes with them.
+// Versions of parameters on this worker: pulled once from all slices, checked block by block, kept in shared memory while they are
+// of use, and lent as soon as they begin to arrive. Refuses to know who computes with them.
 import { status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { BlockCollector } from '#proto/block-collector.js';
-import { blocksOfSlice, blockTable, copyBlock, versionChecksum } from '#proto/blocks.js';
+import {
+  type BlockRange,
+  blocksOfSlice,
+  copyBlock,
+  type PullRegion,
+  pullTable,
+  versionChecksum,
+} from '#proto/blocks.js';
 import { pullStream } from '#proto/calls.js';
-import type { VersionName } from '#proto/generated/lockstep/v1/reducer.js';
+import { type VersionName, WireType } from '#proto/generated/lockstep/v1/reducer.js';
 import { WireError } from '#proto/wire-error.js';
+import { Arrivals } from './arrivals.js';
 import type { SliceCaller, Slices } from './pool-caller.js';
 import { delay, messageOf, TaskFailure, unlessAborted } from './withdrawal.js';
 
@@ -18,6 +26,8 @@ export interface VersionRequest {
   readonly layoutHash: string;
   readonly parameterCount: number;
   readonly statisticCount: number;
+  /** Elements that come in float32 beside bits of bfloat16; undefined where all is pulled in float32. */
+  readonly exactCount: number | undefined;
 }
 
 /** A version that may be read until `release`, which is idempotent. */
@@ -25,8 +35,15 @@ export interface ParameterLease {
   readonly name: VersionName;
   /** Unique to this filling of the memory. */
   readonly key: string;
-  readonly parameters: Float32Array;
+  /** In float32, or bits of bfloat16. */
+  readonly parameters: Float32Array | Uint16Array;
+  /** What is float32 beside bits of bfloat16, else nothing. */
+  readonly exact: Float32Array;
   readonly statistics: Float32Array;
+  /** How much is there (arrivals.ts). */
+  readonly arrived: Int32Array;
+  /** Resolves to the seconds from its first to its last bytes once all is there and right; rejects with `TaskFailure`. */
+  readonly whole: Promise<number>;
   release(): void;
 }
 
@@ -39,8 +56,17 @@ const firstPauseMs = 100;
 const keptVersions = 2;
 
 interface Memory {
-  readonly parameters: Float32Array;
+  readonly parameters: Float32Array | Uint16Array;
+  readonly exact: Float32Array;
   readonly statistics: Float32Array;
+}
+
+/** One filling of a memory. */
+interface Filling {
+  readonly memory: Memory;
+  readonly arrivals: Arrivals;
+  /** The header of the first slice has come: the version exists. */
+  readonly onName: (name: VersionName) => void;
 }
 
 interface Entry {
@@ -49,7 +75,9 @@ interface Entry {
   readonly key: string;
   readonly memory: Memory;
   readonly abort: AbortController;
-  name: Promise<VersionName>;
+  readonly arrived: Int32Array;
+  readonly name: Promise<VersionName>;
+  readonly whole: Promise<number>;
   pulled: boolean;
   users: number;
 }
@@ -67,8 +95,8 @@ export class ParameterCache {
   }
 
   /**
-   * The version, pulled if it is not here; waits until it exists. Tasks of one version share a pull. Rejects with
-   * `TaskFailure` ('no-parameters') where it cannot be had, with the signal's reason when it aborts first.
+   * The version, pulled if it is not here; waits until it exists and begins to arrive. Tasks of one version share a pull.
+   * Rejects with `TaskFailure` ('no-parameters') where it cannot be had, with the signal's reason when it aborts first.
    */
   async acquire(request: VersionRequest, signal: AbortSignal): Promise<ParameterLease> {
     signal.throwIfAborted();
@@ -84,7 +112,8 @@ export class ParameterCache {
     };
     try {
       const name = await unlessAborted(entry.name, signal);
-      return { name, key: entry.key, ...entry.memory, release };
+      const { key, memory, arrived, whole } = entry;
+      return { name, key, ...memory, arrived, whole, release };
     } catch (error) {
       release();
       throw error;
@@ -104,26 +133,36 @@ export class ParameterCache {
   #begin(id: string, request: VersionRequest): Entry {
     const abort = new AbortController();
     const memory = this.#memoryFor(request);
+    const arrivals = new Arrivals(tableOf(request));
+    let onName!: (name: VersionName) => void;
+    const named = new Promise<VersionName>((resolve) => (onName = resolve));
+    const whole = pullVersion(this.#slices, request, { memory, arrivals, onName }, abort.signal, this.#log);
     const entry: Entry = {
       id,
       jobId: request.jobId,
       key: `${id}#${(this.#fillings += 1)}`,
       memory,
       abort,
-      name: pullVersion(this.#slices, request, memory, abort.signal, this.#log),
+      arrived: arrivals.word,
+      name: Promise.race([named, whole.then(() => named)]),
+      whole,
       pulled: false,
       users: 0,
     };
-    entry.name.then(
+    entry.name.catch(() => undefined);
+    whole.then(
       () => (entry.pulled = true),
       // Whoever waits hears of it; the next task starts a new pull.
-      () => this.#forget(entry),
+      () => {
+        arrivals.giveUp();
+        this.#forget(entry);
+      },
     );
     return entry;
   }
 
   /** The memory of the version used longest ago, where it has the right size and nobody can write or read it any more. */
-  #memoryFor({ parameterCount, statisticCount }: VersionRequest): Memory {
+  #memoryFor({ parameterCount, statisticCount, exactCount }: VersionRequest): Memory {
     const spare = [...this.#entries.values()].filter((entry) => entry.users === 0);
     let reusable: Memory | undefined;
     for (const entry of spare) {
@@ -131,10 +170,21 @@ export class ParameterCache {
       this.#forget(entry);
       if (entry.pulled) reusable = entry.memory;
     }
-    if (reusable?.parameters.length === parameterCount && reusable.statistics.length === statisticCount)
-      return reusable;
+    const fits =
+      reusable?.parameters.length === parameterCount &&
+      reusable.parameters instanceof (exactCount === undefined ? Float32Array : Uint16Array) &&
+      reusable.exact.length === (exactCount ?? 0) &&
+      reusable.statistics.length === statisticCount;
+    if (reusable !== undefined && fits) return reusable;
     const shared = (count: number) => new Float32Array(new SharedArrayBuffer(count * Float32Array.BYTES_PER_ELEMENT));
-    return { parameters: shared(parameterCount), statistics: shared(statisticCount) };
+    return {
+      parameters:
+        exactCount === undefined
+          ? shared(parameterCount)
+          : new Uint16Array(new SharedArrayBuffer(parameterCount * Uint16Array.BYTES_PER_ELEMENT)),
+      exact: shared(exactCount ?? 0),
+      statistics: shared(statisticCount),
+    };
   }
 
   #leave(entry: Entry): void {
@@ -151,13 +201,13 @@ export class ParameterCache {
 async function pullVersion(
   slices: Slices,
   request: VersionRequest,
-  memory: Memory,
+  filling: Filling,
   signal: AbortSignal,
   log: Pick<Logger, 'warn'>,
-): Promise<VersionName> {
+): Promise<number> {
   for (let failures = 0; ;) {
     try {
-      return await pullOnce(slices, request, memory, signal);
+      return await pullOnce(slices, request, filling, signal);
     } catch (error) {
       signal.throwIfAborted();
       // The version does not exist yet; the coordinator cancels the task if it never will.
@@ -179,29 +229,45 @@ async function pullVersion(
 
 /** Bytes that arrived broken and lost connections may go better next time; an answer will stay the same. */
 function isPassing(error: unknown): boolean {
-  if (error instanceof BrokenVersion) return true;
+  if (error instanceof BrokenVersion) return error.passing;
   if (!(error instanceof WireError)) return false;
   return error.fault !== 'unauthenticated' && (error.fault !== 'failed' || error.grpcStatus === status.INTERNAL);
 }
 
 class BrokenVersion extends Error {
   override readonly name = 'BrokenVersion';
+  constructor(
+    message: string,
+    readonly passing = true,
+  ) {
+    super(message);
+  }
 }
 
+function tableOf({ parameterCount, statisticCount, exactCount }: VersionRequest): readonly BlockRange<PullRegion>[] {
+  return pullTable(parameterCount, statisticCount, exactCount ?? 0);
+}
+
+/** Resolves to the seconds between the first and the last bytes. */
 async function pullOnce(
   slices: Slices,
   request: VersionRequest,
-  memory: Memory,
+  filling: Filling,
   outer: AbortSignal,
-): Promise<VersionName> {
-  const table = blockTable(request.parameterCount, request.statisticCount);
+): Promise<number> {
+  const table = tableOf(request);
   const checksums = new Array<number>(table.length);
   // The first slice that fails ends the others.
   const inner = new AbortController();
   const signal = AbortSignal.any([outer, inner.signal]);
+  let startedMs: number | undefined;
+  const onName = (name: VersionName): void => {
+    startedMs ??= performance.now();
+    filling.onName(name);
+  };
   const pulls = slices.callers.map(async (caller) => {
-    const collector = new BlockCollector(blocksOfSlice(table, caller.slice, slices.count), 4);
-    const name = await pullSlice(caller, request, memory, collector, signal);
+    const collector = new BlockCollector(blocksOfSlice(table, caller.slice, slices.count), bytesPerParameter(request));
+    const name = await pullSlice(caller, request, { ...filling, onName }, collector, signal);
     for (const [index, checksum] of collector.checksums) checksums[index] = checksum;
     return name;
   });
@@ -215,36 +281,49 @@ async function pullOnce(
     throw error;
   }
   const [name] = names;
-  if (name === undefined) throw new Error('The coordinator named no reducer slice.');
-  const checksum = versionChecksum(checksums);
+  if (name === undefined || startedMs === undefined) throw new Error('The coordinator named no reducer slice.');
+  // Of rounded blocks only the slices know what they were made of; each block's own checksum was right.
+  const checksum = request.exactCount === undefined ? versionChecksum(checksums) : name.checksum;
   if (names.some((other) => other.checksum !== checksum)) {
+    // It may have been computed with: what it is made of must not be put right behind the compute thread's back.
     throw new BrokenVersion(
       `the checksum over all blocks is ${checksum}, not ${names.map((other) => other.checksum).join(', ')}`,
+      false,
     );
   }
-  return { jobId: request.jobId, lineage: request.lineage, version: request.version, checksum };
+  return (performance.now() - startedMs) / 1000;
+}
+
+function bytesPerParameter({ exactCount }: VersionRequest): 2 | 4 {
+  return exactCount === undefined ? 4 : 2;
 }
 
 async function pullSlice(
   caller: SliceCaller,
   request: VersionRequest,
-  memory: Memory,
-  collector: BlockCollector,
+  { memory, arrivals, onName }: Filling,
+  collector: BlockCollector<PullRegion>,
   signal: AbortSignal,
 ): Promise<VersionName> {
   const { jobId, lineage, version, layoutHash } = request;
   const site = { call: 'Reducer.PullParameters', peer: caller.address };
-  const question = { version: { jobId, lineage, version, checksum: 0 }, layoutHash };
+  const parameterType = request.exactCount === undefined ? WireType.FLOAT32 : WireType.BFLOAT16;
+  const question = { version: { jobId, lineage, version, checksum: 0 }, layoutHash, parameterType };
   let name: VersionName | undefined;
   const messages = pullStream(site, { deadlineMs: pullDeadlineMs, signal }, (options) =>
     caller.client.pullParameters(question, caller.metadata, options),
   );
   for await (const { message } of messages) {
-    if (message?.$case === 'header') name = message.value.version;
+    if (message?.$case === 'header') {
+      name = message.value.version;
+      if (name?.jobId !== jobId || name.lineage !== lineage || name.version !== version) break;
+      onName(name);
+    }
     if (message?.$case !== 'block') continue;
     const verdict = collector.accept(message.value);
     if (!verdict.ok) throw new BrokenVersion(`${verdict.detail} (slice ${caller.slice} at ${caller.address})`);
     copyBlock(message.value.data, memory[verdict.range.region], verdict.range);
+    arrivals.note(verdict.range);
   }
   if (name === undefined || name.jobId !== jobId || name.lineage !== lineage || name.version !== version) {
     throw new BrokenVersion(`slice ${caller.slice} at ${caller.address} did not name the version that was asked for`);

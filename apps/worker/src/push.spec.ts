@@ -15,6 +15,7 @@ const totals = {
   top1Hits: 1,
   top5Hits: 4,
   computeSeconds: 1,
+  ...{ forwardSeconds: 0.5, imagesSeconds: 0.1, pullSeconds: 0.1, pullWaitSeconds: 0 },
   sampleIdsSha256: new Uint8Array(32),
 };
 

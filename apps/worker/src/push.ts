@@ -21,6 +21,9 @@ const stallMs = 300_000;
 /** What every slice's header says alike. */
 export type Contribution = Omit<PushHeader, 'blocks' | 'wireType'>;
 
+/** All that is known when computing ends. */
+export type ComputedTotals = Omit<PushTotals, 'sendSeconds'>;
+
 export interface PushOptions {
   readonly contribution: Contribution;
   /** [parameters] float32 or bits of bfloat16, being filled from its end. */
@@ -44,7 +47,8 @@ export class GradientPush {
   readonly #statistics: Float32Array;
   readonly #over = new AbortController();
   #firstFinal: number;
-  #totals: PushTotals | undefined;
+  #totals: ComputedTotals | undefined;
+  #finishedMs = 0;
   #slicesUnsent: number;
   #allSent!: () => void;
   #waiters: (() => void)[] = [];
@@ -68,7 +72,8 @@ export class GradientPush {
   }
 
   /** All is final. */
-  finish(totals: PushTotals): void {
+  finish(totals: ComputedTotals): void {
+    this.#finishedMs = performance.now();
     this.#firstFinal = 0;
     this.#totals = totals;
     this.#wake();
@@ -141,7 +146,8 @@ export class GradientPush {
       if (range.region === 'parameters') continue;
       yield { message: { $case: 'block', value: blockMessage(this.#statistics, range) } };
     }
-    yield { message: { $case: 'end', value: sealedEnd(header, totals) } };
+    const sendSeconds = (performance.now() - this.#finishedMs) / 1000;
+    yield { message: { $case: 'end', value: sealedEnd(header, { ...totals, sendSeconds }) } };
     // Asked for more, which is only done when the end has left.
     this.#slicesUnsent -= 1;
     if (this.#slicesUnsent === 0) this.#allSent();

@@ -11,6 +11,8 @@ export interface TaskInput {
   readonly input: ComputeInput;
   /** SHA-256 over the sample ids, little-endian uint32 each, in order; of no ids for evaluation. */
   readonly sampleIdsSha256: Uint8Array;
+  /** What making them took. */
+  readonly seconds: number;
   /** Gives the memory back; idempotent. */
   release(): void;
 }
@@ -28,6 +30,7 @@ export async function prepareInput(
   const imageElements = dataset.imageShape.reduce((product, side) => product * side, 1);
   const labelsAt = samples * imageElements * Float32Array.BYTES_PER_ELEMENT;
   const loan = await buffers.acquire(labelsAt + samples * Int32Array.BYTES_PER_ELEMENT, signal);
+  const started = performance.now();
   try {
     const images = new Float32Array(loan.buffer, 0, samples * imageElements);
     const labels = new Int32Array(loan.buffer, labelsAt, samples);
@@ -45,7 +48,8 @@ export async function prepareInput(
       at = end;
     }
     const shardSamples = shards.map((shard) => shard.samples);
-    return { input: { images, labels, shardSamples }, sampleIdsSha256: hashOf(ids), release: loan.release };
+    const seconds = (performance.now() - started) / 1000;
+    return { input: { images, labels, shardSamples }, sampleIdsSha256: hashOf(ids), seconds, release: loan.release };
   } catch (error) {
     loan.release();
     throw error;

@@ -8,8 +8,9 @@ import { type TaskEntry, taskName, toWireKey } from '#proto/task-entry.js';
 import { hostClockMs } from '#proto/host-clock.js';
 import type { SpanRing } from '#proto/span-ring.js';
 import { WireError } from '#proto/wire-error.js';
+import { isLost } from './arrivals.js';
 import type { Compute } from './compute-client.js';
-import type { ComputeJob, ComputeTotals } from './compute-protocol.js';
+import type { ComputeJob, ComputeParameters, ComputeTotals } from './compute-protocol.js';
 import type { JobContext, JobContexts } from './job-contexts.js';
 import type { ParameterCache, ParameterLease } from './parameters.js';
 import type { Stages } from './pipeline.js';
@@ -70,20 +71,23 @@ export class TaskStages implements Stages<PreparedTask> {
     const job = await unlessAborted(this.#services.jobs.of(task.key.jobId), signal);
     const { parameterCount, statisticCount, hash: layoutHash } = job.layout;
     const { jobId, lineage } = task.key;
-    const request = { jobId, lineage, version: task.version, layoutHash, parameterCount, statisticCount };
+    const { exactCount } = job;
+    const request = { jobId, lineage, version: task.version, layoutHash, parameterCount, statisticCount, exactCount };
     // The pull goes on while images are made; whichever fails ends the other.
     const failed = new AbortController();
     const both = AbortSignal.any([signal, failed.signal]);
     const [images, parameters] = await Promise.allSettled(
       [
         this.#noting(task, 'images', 'images', prepareInput(task, job, this.#inputs, both)),
-        this.#noting(task, 'parameters', 'wait and pull', this.#services.parameters.acquire(request, both)),
+        this.#noting(task, 'parameters', 'wait', this.#services.parameters.acquire(request, both)),
       ].map((part) => {
         part.catch((error: unknown) => failed.abort(error));
         return part;
       }) as [Promise<TaskInput>, Promise<ParameterLease>],
     );
     if (images.status === 'fulfilled' && parameters.status === 'fulfilled') {
+      // What fails is told to whoever waits for the whole version.
+      void this.#noting(task, 'parameters', 'pull', parameters.value.whole).catch(() => undefined);
       return { job, images: images.value, parameters: parameters.value };
     }
     for (const part of [images, parameters]) if (part.status === 'fulfilled') part.value.release();
@@ -169,7 +173,7 @@ export class TaskStages implements Stages<PreparedTask> {
     };
     delivery.then(stopComputing, stopComputing);
     try {
-      const totals = await this.#services.compute.train(
+      const computing = this.#services.compute.train(
         {
           job: computeJobOf(job),
           parameters: computeParametersOf(parameters),
@@ -185,9 +189,11 @@ export class TaskStages implements Stages<PreparedTask> {
           push.advance(firstFinalElement);
         },
       );
+      const { totals, pullSeconds } = await withWholeVersion(computing, parameters, signal);
       computed = true;
       firstFinalMs ??= hostClockMs();
-      push.finish({ ...totals, sampleIdsSha256: images.sampleIdsSha256 });
+      const { seconds: imagesSeconds, sampleIdsSha256 } = images;
+      push.finish({ ...totals, sampleIdsSha256, imagesSeconds, pullSeconds });
       return { totals, delivery };
     } catch (error) {
       if (unwanted.signal.aborted && !signal.aborted) return { totals: undefined, delivery };
@@ -209,14 +215,17 @@ export class TaskStages implements Stages<PreparedTask> {
   async #evaluate(task: TaskEntry, { job, images, parameters }: PreparedTask, signal: AbortSignal): Promise<Computed> {
     await this.#probes.pass(job, task.key.lineage, signal);
     const request = { job: computeJobOf(job), parameters: computeParametersOf(parameters), input: images.input };
-    const totals = await this.#services.compute.evaluate(request, signal);
+    const computing = this.#services.compute.evaluate(request, signal);
+    const { totals } = await withWholeVersion(computing, parameters, signal);
     const delivery = this.#noting(task, 'send', 'report', this.#reportEvaluation(task, totals, signal));
     return { totals, delivery };
   }
 
   async #reportEvaluation(task: TaskEntry, totals: ComputeTotals, signal: AbortSignal): Promise<void> {
     const { pool, workerId } = this.#services;
-    const report = { workerId, key: toWireKey(task.key), attempt: task.attempt, ...totals };
+    const { samples, lossSum, top1Hits, top5Hits, computeSeconds } = totals;
+    const found = { samples, lossSum, top1Hits, top5Hits, computeSeconds };
+    const report = { workerId, key: toWireKey(task.key), attempt: task.attempt, ...found };
     const site = { call: 'Pool.ReportEvaluation', peer: pool.address, task: taskName(task.key) };
     for (let attempt = 1; ; attempt++) {
       try {
@@ -272,8 +281,26 @@ function computeJobOf({ jobId, spec }: JobContext): ComputeJob {
   return { jobId, model: spec.model, precision, labelSmoothing };
 }
 
-function computeParametersOf({ key, parameters, statistics }: ParameterLease) {
-  return { key, parameters, statistics };
+function computeParametersOf({ key, parameters, exact, statistics, arrived }: ParameterLease): ComputeParameters {
+  return { key, parameters, exact, statistics, arrived };
+}
+
+/**
+ * What was computed while the version still arrived counts once the last of it is there and right. A pull that fails ends the
+ * computing, as the compute thread sees, and is then the cause.
+ */
+async function withWholeVersion(
+  computing: Promise<ComputeTotals>,
+  { whole, arrived }: ParameterLease,
+  signal: AbortSignal,
+): Promise<{ totals: ComputeTotals; pullSeconds: number }> {
+  try {
+    const totals = await computing;
+    return { totals, pullSeconds: await unlessAborted(whole, signal) };
+  } catch (error) {
+    if (isLost(arrived)) await whole;
+    throw error;
+  }
 }
 
 async function contributionBuffers({ layout, spec }: JobContext, gradients: SharedBuffers, signal: AbortSignal) {

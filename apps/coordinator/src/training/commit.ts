@@ -33,6 +33,8 @@ export interface CommittedStep {
   readonly gradientNorm: number;
   /** Gradient norm and update ratio of each layer, by the names of their metrics. */
   readonly layerFigures: Readonly<Record<string, number>>;
+  /** From the last contribution to the sums' norms, and from there to the new version in the ledger. */
+  readonly seconds: { readonly reduce: number; readonly update: number };
 }
 
 /** What a step starts from. */
@@ -70,10 +72,12 @@ export class Committer {
     const start = hostClockMs();
     const note = (name: string, startMs: number): void =>
       this.#services.spans.record({ jobId, step: plan.step, row: 'trainer', name, startMs, endMs: hostClockMs() });
+    const startedMs = performance.now();
     const sums = await slices.request({ type: 'summarise', jobId });
     note('norms', start);
     if (!sums.finite)
       throw new TrainingPausedError(`The summed gradient of step ${plan.step} is not finite; ${remedy}`);
+    const reducedMs = performance.now();
     const squaredNorm = sumTree(inBlockOrder(sums.values));
     const perEpoch = stepsPerEpoch(dataset.trainCount, batchSize);
     const scheduleState = scheduleAfter(schedule, base.scheduleState, base.evaluation);
@@ -115,7 +119,9 @@ export class Committer {
     note('commit', start);
     const version = { jobId, lineage, version: plan.step + 1, checksum, buffer };
     const figures = layerFigures(this.#layers, this.#pieces, applied.layerSums);
-    return { version, scheduleState, learningRate, gradientNorm: Math.sqrt(squaredNorm), layerFigures: figures };
+    const seconds = { reduce: (reducedMs - startedMs) / 1000, update: (performance.now() - reducedMs) / 1000 };
+    const gradientNorm = Math.sqrt(squaredNorm);
+    return { version, scheduleState, learningRate, gradientNorm, layerFigures: figures, seconds };
   }
 
   /** Appends to the ledger; where the step was committed before, a run since the checkpoint repeats it, to the bit. */

@@ -1,22 +1,29 @@
 // Where a job's versions lie: two buffers in turn, and a third while a checkpoint still reads one.
 // Refuses to know what is in them.
-import type { StateArrays } from './slices/messages.js';
+import type { VectorMemory } from '#model/simd/vector-memory.js';
+import type { StateArrays, StateBuffer } from './slices/messages.js';
 
 const atMost = 3;
 
 export class StateBuffers {
   readonly #counts: { readonly parameters: number; readonly statistics: number };
-  readonly #onNew: (index: number, state: StateArrays) => void;
-  readonly #buffers: StateArrays[] = [];
+  readonly #memory: VectorMemory;
+  readonly #onNew: (index: number, state: StateBuffer) => void;
+  readonly #buffers: StateBuffer[] = [];
   readonly #readers = new Map<number, number>();
   #freed: (() => void) | undefined;
 
-  /** @param onNew told of every buffer, before it is used */
+  /**
+   * @param memory where they lie, as long as there is room
+   * @param onNew told of every buffer, before it is used
+   */
   constructor(
     counts: { readonly parameters: number; readonly statistics: number },
-    onNew: (index: number, state: StateArrays) => void,
+    memory: VectorMemory,
+    onNew: (index: number, state: StateBuffer) => void,
   ) {
     this.#counts = counts;
+    this.#memory = memory;
     this.#onNew = onNew;
   }
 
@@ -49,10 +56,23 @@ export class StateBuffers {
 
   #allocate(): number {
     const { parameters, statistics } = this.#counts;
-    const shared = (length: number) => new Float32Array(new SharedArrayBuffer(4 * length));
-    const state = { parameters: shared(parameters), momentum: shared(parameters), statistics: shared(statistics) };
+    const momentumAt = aligned(parameters);
+    const statisticsAt = momentumAt + aligned(parameters);
+    const inMemory = this.#memory.float32(statisticsAt + statistics);
+    const all = inMemory ?? new Float32Array(new SharedArrayBuffer(4 * (statisticsAt + statistics)));
+    const state = {
+      parameters: all.subarray(0, parameters),
+      momentum: all.subarray(momentumAt, momentumAt + parameters),
+      statistics: all.subarray(statisticsAt),
+      inMemory: inMemory !== undefined,
+    };
     const index = this.#buffers.push(state) - 1;
     this.#onNew(index, state);
     return index;
   }
+}
+
+/** Elements rounded up to whole lines of the processor's cache. */
+function aligned(elements: number): number {
+  return Math.ceil(elements / 16) * 16;
 }

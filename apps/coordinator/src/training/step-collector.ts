@@ -9,6 +9,7 @@ import type { StepRecord } from './ledger-format.js';
 import type { OutcomeName } from './outcome.js';
 import type { PushReport, Slices } from './slices/messages.js';
 import { Proofs } from './proofs.js';
+import { slowestOf } from './step-parts.js';
 import type { StepPlan } from './step-plan.js';
 import type { StepTasks } from './step-tasks.js';
 import type { TaskBoard } from './task-board.js';
@@ -58,7 +59,7 @@ export interface CollectedStep {
   /** Shares in [0, 1]. */
   readonly top1: number;
   readonly top5: number;
-  readonly slowestComputeSeconds: number;
+  readonly slowest: ReturnType<typeof slowestOf>;
 }
 
 export class StepCollector {
@@ -369,7 +370,7 @@ export class StepCollector {
       loss: sum(({ totals }) => totals.lossSum) / samples,
       top1: sum(({ totals }) => totals.top1Hits) / samples,
       top5: sum(({ totals }) => totals.top5Hits) / samples,
-      slowestComputeSeconds: Math.max(...winners.map(({ totals }) => totals.computeSeconds)),
+      slowest: slowestOf(winners),
     };
   }
 

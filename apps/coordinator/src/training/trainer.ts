@@ -1,9 +1,10 @@
 // Trains one job, step by step: plan, hand out, collect, commit, publish. Owns the order in which things happen;
 // refuses to know how tasks travel (task-board.ts), how contributions are judged (step-collector.ts), how sums and
 // updates are computed (slices/) and what a commit and a checkpoint consist of (commit.ts, job-checkpoints.ts).
-import { contributionBytes } from '#model/memory.js';
+import { contributionBytes, estimateCoordinatorMemory } from '#model/memory.js';
 import { stepsPerEpoch } from '#model/sampler.js';
 import { type ScheduleState, totalStepsOf } from '#model/schedule.js';
+import { VectorMemory } from '#model/simd/vector-memory.js';
 import { versionChecksum } from '#proto/blocks.js';
 import { hostClockMs } from '#proto/host-clock.js';
 import type { TaskKey } from '#proto/task-entry.js';
@@ -21,7 +22,8 @@ import type { PublishedVersion, PushReport } from './slices/messages.js';
 import { StateBuffers } from './state-buffers.js';
 import { StepClock } from './step-clock.js';
 import { type CollectedStep, StepCollector } from './step-collector.js';
-import { entryShards, planEvaluation, planStep, type StepPlan } from './step-plan.js';
+import { entryShards, planEvaluation, planStep, type StepPlan, tasksPerStep } from './step-plan.js';
+import { partMetrics } from './step-parts.js';
 import { StepTasks } from './step-tasks.js';
 import { TaskBoard } from './task-board.js';
 import type { TrainingJob, TrainingProgress, TrainingServices } from './training-job.js';
@@ -38,6 +40,8 @@ export class Trainer {
   readonly board: TaskBoard;
   readonly admissions: Admissions;
   readonly #services: TrainingServices;
+  /** Holds the versions, and what slices stage and sum. */
+  readonly #memory: VectorMemory;
   readonly #buffers: StateBuffers;
   readonly #checkpoints: JobCheckpoints;
   readonly #committer: Committer;
@@ -56,7 +60,9 @@ export class Trainer {
     this.#services = services;
     const { spec, layout, dataset, classId } = job;
     const counts = { parameters: layout.parameterCount, statistics: layout.statisticCount };
-    this.#buffers = new StateBuffers(counts, (buffer, state) =>
+    const tasks = tasksPerStep(spec.training, dataset.trainCount);
+    this.#memory = VectorMemory.ofBytes(estimateCoordinatorMemory(spec, tasks, services.stagingBytes));
+    this.#buffers = new StateBuffers(counts, this.#memory, (buffer, state) =>
       services.slices.broadcast({ type: 'add-buffer', jobId: job.id, buffer, state }),
     );
     const { queue, workers, log, now } = services;
@@ -247,7 +253,11 @@ export class Trainer {
   }
 
   /** Progress and metrics of a committed step. */
-  #note(plan: StepPlan, collected: CollectedStep, { learningRate, gradientNorm, layerFigures }: CommittedStep): void {
+  #note(
+    plan: StepPlan,
+    collected: CollectedStep,
+    { learningRate, gradientNorm, layerFigures, seconds }: CommittedStep,
+  ): void {
     const { metrics, onProgress } = this.#services;
     const times = this.#clock.committed(plan.samplesLeft);
     Object.assign(this.progress, {
@@ -268,8 +278,8 @@ export class Trainer {
       ...layerFigures,
       'throughput/images_per_second': plan.samplesLeft / times.stepSeconds,
       'step/seconds': times.stepSeconds,
-      'step/compute_seconds': collected.slowestComputeSeconds,
-      'step/wait_seconds': Math.max(0, times.stepSeconds - collected.slowestComputeSeconds),
+      'step/compute_seconds': collected.slowest.compute,
+      ...partMetrics(times.stepSeconds, collected.slowest, seconds),
     });
     onProgress();
   }
@@ -364,7 +374,7 @@ export class Trainer {
   async #open(): Promise<void> {
     const { job } = this;
     const { slices, ledger, metrics, onOpened, onProgress } = this.#services;
-    slices.broadcast({ type: 'open-job', job: sliceJobOf(job) });
+    slices.broadcast({ type: 'open-job', job: sliceJobOf(job), memory: this.#memory.memory });
     const buffer = await this.#buffers.spare(undefined);
     const { step, scheduleState } = await this.#checkpoints.restore(buffer);
     this.#scheduleState = scheduleState;

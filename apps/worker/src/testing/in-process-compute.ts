@@ -1,6 +1,7 @@
 // Computing for specs: the same computer as in the compute thread, on the thread of the spec.
 // Refuses to be fast: the spec's event loop stands still while it computes.
 import { liveTensors } from '#model/tensorflow/tensor.js';
+import { isLost, isThere } from '../arrivals.js';
 import type { Compute } from '../compute-client.js';
 import {
   type ComputeTotals,
@@ -45,11 +46,13 @@ export class InProcessCompute implements Compute {
     onFinal: (firstFinalElement: number) => void,
   ): Promise<ComputeTotals> {
     this.#onFinal = onFinal;
-    return this.#run(signal, (id) => this.#computer.train(id, { ...request, notifyElements: this.notifyElements }));
+    return this.#run(request, signal, (id) =>
+      this.#computer.train(id, { ...request, notifyElements: this.notifyElements }),
+    );
   }
 
   evaluate(request: EvaluateRequest, signal: AbortSignal): Promise<ComputeTotals> {
-    return this.#run(signal, (id) => this.#computer.evaluate(id, request));
+    return this.#run(request, signal, (id) => this.#computer.evaluate(id, request));
   }
 
   endJob(jobId: string): void {
@@ -60,12 +63,19 @@ export class InProcessCompute implements Compute {
     this.#computer.dispose();
   }
 
-  async #run(signal: AbortSignal, compute: (id: number) => ComputeTotals): Promise<ComputeTotals> {
+  async #run(
+    { parameters: { arrived, parameters } }: TrainRequest | EvaluateRequest,
+    signal: AbortSignal,
+    compute: (id: number) => ComputeTotals,
+  ): Promise<ComputeTotals> {
     const id = (this.#ids += 1);
     const onAbort = (): void => void Atomics.store(this.control, controlWords.aborted, id);
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       await this.before();
+      // What is still to come would come on this very thread.
+      const settled = (word: Int32Array): boolean => isLost(word) || isThere(word, parameters.length);
+      for (; arrived !== undefined && !signal.aborted && !settled(arrived);) await new Promise(setImmediate);
       signal.throwIfAborted();
       return compute(id);
     } catch (error) {

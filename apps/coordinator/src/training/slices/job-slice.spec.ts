@@ -3,11 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { layerFigures, piecesOf } from '#model/layer-norms.js';
 import { sgdOverRanges, squaredNorm, updateStatisticsRange } from '#model/optimizer.js';
 import { addInto, roundToBfloat16, splitPoint, sumTree, widenBfloat16 } from '#model/reduction.js';
+import { VectorMemory } from '#model/simd/vector-memory.js';
 import { blockElements, bytesOf } from '#proto/blocks.js';
 import { crc32c } from '#proto/crc32c.js';
 import { inBlockOrder } from './block-order.js';
 import { JobSlice } from './job-slice.js';
-import type { SliceJob, StateArrays } from './messages.js';
+import type { SliceJob, StateBuffer } from './messages.js';
 
 const parameterCount = 2 * blockElements + 700;
 const statisticCount = 90;
@@ -17,6 +18,7 @@ const job: SliceJob = {
   parameterCount,
   statisticCount,
   wire: 'float32',
+  exactRanges: undefined,
   momentum: 0.9,
   nesterov: true,
   // Ends within blocks, so that they have to be cut.
@@ -42,20 +44,27 @@ function numbers(length: number, seed: number): Float32Array {
   return known.slice();
 }
 
-function state(seed?: number): StateArrays {
-  const make = (length: number, offset: number) =>
-    seed === undefined ? new Float32Array(length) : numbers(length, seed + offset);
+/** In the memory, if there is one, else beside it. */
+function state(seed?: number, memory?: VectorMemory): StateBuffer {
+  const make = (length: number, offset: number): Float32Array => {
+    const array = memory?.float32(length) ?? new Float32Array(length);
+    if (seed !== undefined) array.set(numbers(length, seed + offset));
+    return array;
+  };
   return {
     parameters: make(parameterCount, 0),
     momentum: make(parameterCount, 1),
     statistics: make(statisticCount, 2),
+    inMemory: memory !== undefined,
   };
 }
 
 /** Slices of one job over the same two buffers, each with the contributions delivered in the given order. */
-function update(slices: number, wire: 'float32' | 'bfloat16', order: readonly number[]) {
-  const [from, to] = [state(1), state()];
-  const all = Array.from({ length: slices }, (_, slice) => new JobSlice({ ...job, wire }, slice, slices));
+function update(slices: number, wire: 'float32' | 'bfloat16', order: readonly number[], inMemory: boolean) {
+  // Without room for all, some of what is summed lies beside it too.
+  const memory = VectorMemory.ofBytes(inMemory ? 1e8 : 1);
+  const [from, to] = [state(1, inMemory ? memory : undefined), state(undefined, inMemory ? memory : undefined)];
+  const all = Array.from({ length: slices }, (_, slice) => new JobSlice({ ...job, wire }, slice, slices, memory));
   const norms: Float64Array[] = [];
   const checksums: Float64Array[] = [];
   const layerSums: Float64Array[] = [];
@@ -131,13 +140,13 @@ function expected(wire: 'float32' | 'bfloat16', tasks: number) {
 
 describe('JobSlice', () => {
   it.each(['float32', 'bfloat16'] as const)(
-    'gives the bits of the definition for any number of slices and order (%s)',
+    'gives the bits of the definition for any number of slices and order, wherever vectors lie (%s)',
     (wire) => {
       const want = expected(wire, 5);
       const orders = fc.shuffledSubarray([0, 1, 2, 3, 4], { minLength: 5 });
       fc.assert(
-        fc.property(fc.integer({ min: 1, max: 4 }), orders, (slices, order) => {
-          const got = update(slices, wire, order);
+        fc.property(fc.integer({ min: 1, max: 4 }), orders, fc.boolean(), (slices, order, inMemory) => {
+          const got = update(slices, wire, order, inMemory);
           expect(got.norm).toBe(want.norm);
           for (const [name, figure] of Object.entries(want.figures))
             expect(got.figures[name]! / figure).toBeCloseTo(1, 6);
@@ -146,13 +155,13 @@ describe('JobSlice', () => {
           }
           expect(got.checksums[0]).toBe(crc32c(bytes(want.to.parameters).subarray(0, 4 * blockElements)));
         }),
-        { numRuns: 6 },
+        { numRuns: 8 },
       );
     },
   );
 
   it('names the tensor of the first number that is not finite', () => {
-    const slice = new JobSlice(job, 0, 1);
+    const slice = new JobSlice(job, 0, 1, VectorMemory.ofBytes(1e8));
     const staged = slice.stage();
     const gradient = numbers(parameterCount, 3);
     gradient[blockElements + 3] = Number.POSITIVE_INFINITY;
@@ -164,7 +173,7 @@ describe('JobSlice', () => {
   });
 
   it('says so when a sum or an update overflows', () => {
-    const slice = new JobSlice(job, 0, 1);
+    const slice = new JobSlice(job, 0, 1, VectorMemory.ofBytes(1e8));
     slice.addBuffer(0, state(1));
     slice.addBuffer(1, state());
     slice.openStep(1);
@@ -178,7 +187,7 @@ describe('JobSlice', () => {
   });
 
   it('refuses to update before all tasks are in', () => {
-    const slice = new JobSlice(job, 0, 1);
+    const slice = new JobSlice(job, 0, 1, VectorMemory.ofBytes(1e8));
     slice.openStep(2);
     slice.add(0, slice.stage());
     expect(() => slice.summarise()).toThrow('not complete');

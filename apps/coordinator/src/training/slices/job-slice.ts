@@ -1,54 +1,68 @@
 // One job on one slice: stages contributions, sums them, and computes the slice's blocks of the next version.
 // Plain arithmetic on typed arrays; refuses to know gRPC, threads and which contribution wins.
+import { allFinite, firstNotFinite } from '#model/float-arrays.js';
 import { type Piece, pieceSums, piecesOf } from '#model/layer-norms.js';
-import { allFinite, firstNotFinite, sgdRange, sumOfSquares, updateStatisticsRange } from '#model/optimizer.js';
+import { sgdRange, sumOfSquares, updateStatisticsRange } from '#model/optimizer.js';
+import type { VectorMemory } from '#model/simd/vector-memory.js';
 import { type BlockRange, blocksOfSlice, blockTable, bytesOf, copyBlock } from '#proto/blocks.js';
 import { crc32c } from '#proto/crc32c.js';
 import { ArrayPool } from './array-pool.js';
-import type { RangeUpdate, SliceJob, StateArrays } from './messages.js';
+import type { RangeUpdate, SliceJob, StateArrays, StateBuffer } from './messages.js';
+import { PullForms } from './pull-forms.js';
 import { type Staged, type Sum, SumTree } from './sum-tree.js';
 
 /** A block and where its elements lie in the slice's own, gapless vectors. */
 interface OwnBlock {
   readonly range: BlockRange;
   readonly local: number;
+  /** Pieces of layers in it. */
+  readonly pieces: readonly Piece[];
 }
 
 export class JobSlice {
   readonly job: SliceJob;
   /** Blocks that this slice owns, in index order. */
   readonly blocks: readonly BlockRange[];
+  /** What is sent of a version. */
+  readonly forms: PullForms;
   readonly #own: readonly OwnBlock[];
   readonly #localOf = new Map<number, number>();
   readonly #parameterCount: number;
   readonly #statisticCount: number;
   readonly #buffers: StateArrays[] = [];
-  /** Pieces of layers in own blocks. */
-  readonly #pieces: readonly Piece[];
-  readonly #pool = new ArrayPool(8);
+  readonly #memory: VectorMemory;
+  readonly #pool: ArrayPool;
   #tree: SumTree | undefined;
 
-  constructor(job: SliceJob, slice: number, slices: number) {
+  constructor(job: SliceJob, slice: number, slices: number, memory: VectorMemory) {
     this.job = job;
+    this.#memory = memory;
+    this.#pool = new ArrayPool(memory);
     this.blocks = blocksOfSlice(blockTable(job.parameterCount, job.statisticCount), slice, slices);
     const counts = { parameters: 0, statistics: 0 };
+    const pieces = piecesOf(job.layers);
     this.#own = this.blocks.map((range) => {
       const local = counts[range.region];
       counts[range.region] += range.count;
       this.#localOf.set(range.index, local);
-      return { range, local };
+      return { range, local, pieces: pieces.filter(({ block }) => block === range.index) };
     });
     this.#parameterCount = counts.parameters;
     this.#statisticCount = counts.statistics;
-    this.#pieces = piecesOf(job.layers).filter(({ block }) => this.#localOf.has(block));
+    this.forms = new PullForms(job, slice, slices, {
+      localOf: this.#localOf,
+      ownElements: counts.parameters,
+      pool: this.#pool,
+    });
   }
 
   get gradientBytes(): 2 | 4 {
     return this.job.wire === 'bfloat16' ? 2 : 4;
   }
 
-  addBuffer(index: number, state: StateArrays): void {
-    this.#buffers[index] = state;
+  addBuffer(index: number, { parameters, momentum, statistics, inMemory }: StateBuffer): void {
+    const own = (array: Float32Array): Float32Array => (inMemory ? this.#memory.seen(array) : array);
+    this.#buffers[index] = { parameters: own(parameters), momentum: own(momentum), statistics: own(statistics) };
   }
 
   buffer(index: number): StateArrays {
@@ -62,9 +76,15 @@ export class JobSlice {
     return bytesOf(this.buffer(buffer)[range.region], range);
   }
 
-  /** CRC32C of each own block of a version. */
+  /** CRC32C of each own block of a version that is new in its buffer. */
   checksums(buffer: number): Float64Array {
-    return Float64Array.from(this.blocks, (range) => crc32c(this.blockBytes(buffer, range)));
+    const checksums = Float64Array.from(this.blocks, (range) => crc32c(this.blockBytes(buffer, range)));
+    this.#changed(buffer, checksums);
+    return checksums;
+  }
+
+  #changed(buffer: number, checksums: Float64Array): void {
+    this.forms.changed(buffer, new Map(this.blocks.map(({ index }, own) => [index, checksums[own]!])));
   }
 
   /** Room for one contribution; give it back by `release` or hand it over by `add`. */
@@ -85,8 +105,7 @@ export class JobSlice {
     const array = range.region === 'parameters' ? staged.gradient : staged.statistics;
     copyBlock(data, array, { first, count: range.count });
     const end = first + range.count;
-    const at =
-      array instanceof Uint16Array ? firstNotFiniteBfloat16(array, first, end) : firstNotFinite(array, first, end);
+    const at = firstNotFinite(array, first, end);
     if (at < 0) return undefined;
     return range.region === 'statistics' ? 'The batch statistics' : this.#tensorAt(range.first + at - first);
   }
@@ -125,10 +144,13 @@ export class JobSlice {
     const from = this.buffer(update.fromBuffer);
     const to = this.buffer(update.toBuffer);
     const { gradient, statistics } = this.#sum();
+    const checksums = new Float64Array(this.#own.length);
+    const layerSums: number[] = [];
     let finite = true;
-    for (const { range, local } of this.#own) {
+    // All that is to be done with a block at once, while it lies in the processor's cache.
+    for (const [index, { range, local, pieces }] of this.#own.entries()) {
+      const end = range.first + range.count;
       if (range.region === 'statistics') {
-        const end = range.first + range.count;
         finite =
           updateStatisticsRange({
             statistics: from.statistics.subarray(range.first, end),
@@ -138,11 +160,15 @@ export class JobSlice {
             to: range.count,
           }) && finite;
       } else {
-        finite =
-          this.#updateParameters(range, gradient.subarray(local, local + range.count), from, to, update) && finite;
+        const ownGradient = gradient.subarray(local, local + range.count);
+        finite = this.#updateParameters(range, ownGradient, from, to, update) && finite;
+        const vectors = { gradient, before: from.parameters, after: to.parameters };
+        for (const piece of pieces) layerSums.push(...pieceSums(piece, vectors, local + piece.from - range.first));
       }
+      checksums[index] = crc32c(this.blockBytes(update.toBuffer, range));
     }
-    return { values: this.checksums(update.toBuffer), finite, layerSums: this.#layerSums(gradient, from, to) };
+    this.#changed(update.toBuffer, checksums);
+    return { values: checksums, finite, layerSums: Float64Array.from(layerSums) };
   }
 
   #updateParameters(
@@ -173,15 +199,6 @@ export class JobSlice {
     return finite;
   }
 
-  #layerSums(gradient: Float32Array, from: StateArrays, to: StateArrays): Float64Array {
-    const vectors = { gradient, before: from.parameters, after: to.parameters };
-    const sums = this.#pieces.flatMap((piece) => {
-      const { first } = this.#own.find(({ range }) => range.index === piece.block)!.range;
-      return pieceSums(piece, vectors, this.#localOf.get(piece.block)! + piece.from - first);
-    });
-    return Float64Array.from(sums);
-  }
-
   #tensorAt(element: number): string {
     const tensor = this.job.tensors.find(({ offset, size }) => element >= offset && element < offset + size);
     return tensor?.name ?? `element ${element}`;
@@ -192,10 +209,4 @@ export class JobSlice {
     if (sum === undefined) throw new Error(`The step of job ${this.job.jobId} is not complete.`);
     return sum;
   }
-}
-
-/** bfloat16 is not finite when all exponent bits are set. Index of the first such element of [from, to), or -1. */
-function firstNotFiniteBfloat16(bits: Uint16Array, from: number, to: number): number {
-  for (let i = from; i < to; i += 1) if ((bits[i]! & 0x7f80) === 0x7f80) return i;
-  return -1;
 }

@@ -1,7 +1,8 @@
 // What the main thread and a slice's thread say to each other. Tensors never pass here: they lie in
-// SharedArrayBuffers that both see. Types only.
+// memory that both see. Types only.
 import type { Layer } from '#model/layer-norms.js';
 import type { DecayRange } from '#model/optimizer.js';
+import type { ElementRange } from '#model/parameter-forms.js';
 import type { Span } from '#proto/span-ring.js';
 import type { TaskKey } from '#proto/task-entry.js';
 import type { OutcomeName } from '../outcome.js';
@@ -13,6 +14,12 @@ export interface StateArrays {
   readonly statistics: Float32Array;
 }
 
+/** A version's arrays as they are made. */
+export interface StateBuffer extends StateArrays {
+  /** Whether they lie in the job's memory of vectors; else in memory of their own, which threads share too. */
+  readonly inMemory: boolean;
+}
+
 /** What a slice must know of a job to stage, sum and update. */
 export interface SliceJob {
   readonly jobId: string;
@@ -20,6 +27,8 @@ export interface SliceJob {
   readonly parameterCount: number;
   readonly statisticCount: number;
   readonly wire: 'float32' | 'bfloat16';
+  /** Where workers pull bits of bfloat16: the elements that they take in float32 all the same. Undefined: they pull float32. */
+  readonly exactRanges: readonly ElementRange[] | undefined;
   readonly momentum: number;
   readonly nesterov: boolean;
   /** Weight decay of every parameter, by ranges in order that together cover all. */
@@ -60,9 +69,9 @@ export interface RangeUpdate {
 }
 
 export type SliceCommand =
-  | { readonly type: 'open-job'; readonly job: SliceJob }
+  | { readonly type: 'open-job'; readonly job: SliceJob; readonly memory: WebAssembly.Memory }
   | { readonly type: 'close-job'; readonly jobId: string }
-  | { readonly type: 'add-buffer'; readonly jobId: string; readonly buffer: number; readonly state: StateArrays }
+  | { readonly type: 'add-buffer'; readonly jobId: string; readonly buffer: number; readonly state: StateBuffer }
   | { readonly type: 'publish'; readonly version: PublishedVersion }
   | { readonly type: 'open-step'; readonly step: OpenStep }
   | { readonly type: 'close-step'; readonly jobId: string }
@@ -84,6 +93,11 @@ export interface PushTotalsReport {
   readonly top1Hits: number;
   readonly top5Hits: number;
   readonly computeSeconds: number;
+  readonly forwardSeconds: number;
+  readonly imagesSeconds: number;
+  readonly pullSeconds: number;
+  readonly pullWaitSeconds: number;
+  readonly sendSeconds: number;
 }
 
 export type SliceReport =

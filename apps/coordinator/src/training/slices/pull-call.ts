@@ -1,9 +1,12 @@
 // One PullParameters call on one slice: waits for the version, then streams the slice's blocks of it.
 // Refuses to know who pulls and why.
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
-import { blockMessage } from '#proto/blocks.js';
 import { hostClockMs } from '#proto/host-clock.js';
-import type { PullParametersRequest, PullParametersResponse } from '#proto/generated/lockstep/v1/reducer.js';
+import {
+  type PullParametersRequest,
+  type PullParametersResponse,
+  WireType,
+} from '#proto/generated/lockstep/v1/reducer.js';
 import { writeAll } from '#proto/streams.js';
 import { WireError } from '#proto/wire-error.js';
 import type { PublishedVersion } from './messages.js';
@@ -17,7 +20,8 @@ const stallMs = 60_000;
 
 /** Serves a PullParameters call; the caller's deadline bounds the wait for the version. */
 export async function servePull(slice: Slice, call: Call): Promise<void> {
-  const { version: name, layoutHash } = call.request;
+  const { version: name, layoutHash, parameterType } = call.request;
+  const rounded = parameterType === WireType.BFLOAT16;
   const gone = new AbortController();
   call.on('cancelled', () => gone.abort());
   const job = name === undefined ? undefined : slice.job(name.jobId);
@@ -31,12 +35,15 @@ export async function servePull(slice: Slice, call: Call): Promise<void> {
       `The worker's layout of the parameters is not that of job ${name.jobId}.`,
     );
   }
+  if (rounded && !job.slice.forms.rounds) {
+    return fail(call, status.FAILED_PRECONDITION, `Job ${name.jobId} is one of float32: nothing of it is rounded.`);
+  }
   try {
     const version = await job.versions.when(name.lineage, name.version, gone.signal);
     const signal = AbortSignal.any([gone.signal, job.versions.readerSignal(version.buffer)]);
     const site = { call: 'Reducer.PullParameters', peer: call.getPeer() };
     const start = hostClockMs();
-    await writeAll(call, messagesFor(job, version), site, { stallMs, signal });
+    await writeAll(call, messagesFor(job, version, rounded), site, { stallMs, signal });
     slice.note('pull', 'pull', { jobId: version.jobId, step: version.version }, start);
     call.end();
   } catch (error) {
@@ -46,13 +53,16 @@ export async function servePull(slice: Slice, call: Call): Promise<void> {
   }
 }
 
-function* messagesFor(job: JobOnSlice, version: PublishedVersion): Generator<PullParametersResponse> {
+function* messagesFor(
+  { slice }: JobOnSlice,
+  version: PublishedVersion,
+  rounded: boolean,
+): Generator<PullParametersResponse> {
   const { jobId, lineage, version: number, checksum, buffer } = version;
-  const { blocks } = job.slice;
   const name = { jobId, lineage, version: number, checksum };
-  yield { message: { $case: 'header', value: { version: name, blocks: blocks.length } } };
-  const state = job.slice.buffer(buffer);
-  for (const range of blocks) yield { message: { $case: 'block', value: blockMessage(state[range.region], range) } };
+  yield { message: { $case: 'header', value: { version: name, blocks: slice.forms.count(rounded) } } };
+  const blocks = slice.forms.blocks(buffer, slice.buffer(buffer), rounded);
+  for (const value of blocks) yield { message: { $case: 'block', value } };
   yield { message: { $case: 'end', value: {} } };
 }
 

@@ -1,5 +1,6 @@
 // The state of one slice: its jobs, the versions that can be pulled, and the pushes under way. Carries out the main
 // thread's commands. Refuses to know gRPC; `push-call.ts` and `pull-call.ts` bring calls here.
+import { VectorMemory } from '#model/simd/vector-memory.js';
 import { hostClockMs } from '#proto/host-clock.js';
 import type { Span } from '#proto/span-ring.js';
 import { JobSlice } from './job-slice.js';
@@ -66,7 +67,7 @@ export class Slice {
         const { slice, slices } = this.options;
         const { jobId } = command.job;
         this.#jobs.set(jobId, {
-          slice: new JobSlice(command.job, slice, slices),
+          slice: new JobSlice(command.job, slice, slices, new VectorMemory(command.memory)),
           versions: new PublishedVersions(jobId),
           step: undefined,
         });

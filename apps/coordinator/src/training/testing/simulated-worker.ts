@@ -205,6 +205,7 @@ export class SimulatedWorker {
         top1Hits: 1,
         top5Hits: 2,
         computeSeconds: 0.1,
+        ...{ forwardSeconds: 0.03, imagesSeconds: 0, pullSeconds: 0, pullWaitSeconds: 0, sendSeconds: 0 },
       };
       messages.push({ message: { $case: 'end', value: sealedEnd(header, totals) } });
       if (fault === 'cut') messages.length = 2;

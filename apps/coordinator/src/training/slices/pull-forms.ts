@@ -1,0 +1,119 @@
+// What a slice sends of a version: its blocks in float32 as they lie, or rounded to bfloat16, once per version however many pull.
+// Refuses to know gRPC and which versions there are.
+import { roundToBfloat16 } from '#model/float-arrays.js';
+import { elementsOf } from '#model/parameter-forms.js';
+import { type BlockRange, blocksOfSlice, bytesOf, inPullOrder, type PullRegion, pullTable } from '#proto/blocks.js';
+import { crc32c } from '#proto/crc32c.js';
+import type { Block } from '#proto/generated/lockstep/v1/reducer.js';
+import type { ArrayPool } from './array-pool.js';
+import type { SliceJob, StateArrays } from './messages.js';
+
+/** What was made of one buffer's numbers; block by block, when first asked for. */
+interface Rounded {
+  /** Of own blocks, without gaps. */
+  readonly bits: Uint16Array;
+  readonly exact: Float32Array;
+  exactThere: boolean;
+  /** CRC32C of the blocks that are there, by index. */
+  readonly checksums: Map<number, number>;
+}
+
+export class PullForms {
+  readonly #job: SliceJob;
+  readonly #localOf: ReadonlyMap<number, number>;
+  readonly #ownElements: number;
+  readonly #pool: ArrayPool;
+  /** In the order in which they are sent. */
+  readonly #exactForm: readonly BlockRange<PullRegion>[];
+  readonly #roundedForm: readonly BlockRange<PullRegion>[];
+  readonly #rounded: (Rounded | undefined)[] = [];
+  readonly #checksums: Map<number, number>[] = [];
+
+  /** @param localOf where own blocks begin in vectors without gaps; `ownElements` of the parameters are own */
+  constructor(
+    job: SliceJob,
+    slice: number,
+    slices: number,
+    own: { readonly localOf: ReadonlyMap<number, number>; readonly ownElements: number; readonly pool: ArrayPool },
+  ) {
+    this.#job = job;
+    this.#localOf = own.localOf;
+    this.#ownElements = own.ownElements;
+    this.#pool = own.pool;
+    const { parameterCount, statisticCount, exactRanges } = job;
+    const formOf = (exact: number): BlockRange<PullRegion>[] =>
+      inPullOrder(blocksOfSlice(pullTable(parameterCount, statisticCount, exact), slice, slices));
+    this.#exactForm = formOf(0);
+    this.#roundedForm = formOf(elementsOf(exactRanges ?? []));
+  }
+
+  /** Whether the job's workers may ask for rounded parameters. */
+  get rounds(): boolean {
+    return this.#job.exactRanges !== undefined;
+  }
+
+  /** How many blocks are sent. */
+  count(rounded: boolean): number {
+    return (rounded ? this.#roundedForm : this.#exactForm).length;
+  }
+
+  /** The blocks in order; each is made when it is asked for. */
+  *blocks(buffer: number, state: StateArrays, rounded: boolean): Generator<Block> {
+    if (rounded) for (const range of this.#roundedForm) yield this.#roundedBlock(buffer, state, range);
+    else for (const range of this.#exactForm) yield this.#exactBlock(buffer, state, range);
+  }
+
+  /** A buffer has other numbers now, all there. `checksums`: of own blocks, by index. */
+  changed(buffer: number, checksums: Map<number, number>): void {
+    this.#checksums[buffer] = checksums;
+    const rounded = this.#rounded[buffer];
+    if (rounded === undefined) return;
+    rounded.checksums.clear();
+    rounded.exactThere = false;
+  }
+
+  #exactBlock(buffer: number, state: StateArrays, range: BlockRange<PullRegion>): Block {
+    const data = bytesOf(range.region === 'statistics' ? state.statistics : state.parameters, range);
+    return { index: range.index, data, checksum: this.#checksums[buffer]?.get(range.index) ?? crc32c(data) };
+  }
+
+  #roundedBlock(buffer: number, state: StateArrays, range: BlockRange<PullRegion>): Block {
+    if (range.region === 'statistics') return this.#exactBlock(buffer, state, range);
+    const rounded = (this.#rounded[buffer] ??= this.#newRounded());
+    const local = this.#localOf.get(range.index) ?? 0;
+    const { checksums } = rounded;
+    const own = rounded.bits.subarray(local, local + range.count);
+    const data =
+      range.region === 'exact'
+        ? bytesOf(this.#exactOf(rounded, state), range)
+        : bytesOf(own, { first: 0, count: range.count });
+    let checksum = checksums.get(range.index);
+    if (checksum === undefined) {
+      if (range.region === 'parameters')
+        roundToBfloat16(state.parameters.subarray(range.first, range.first + range.count), own);
+      checksums.set(range.index, (checksum = crc32c(data)));
+    }
+    return { index: range.index, data, checksum };
+  }
+
+  /** Gathered from all slices' blocks: a version that can be pulled is whole. */
+  #exactOf(rounded: Rounded, { parameters }: StateArrays): Float32Array {
+    if (rounded.exactThere) return rounded.exact;
+    let at = 0;
+    for (const { from, to } of this.#job.exactRanges ?? []) {
+      rounded.exact.set(parameters.subarray(from, to), at);
+      at += to - from;
+    }
+    rounded.exactThere = true;
+    return rounded.exact;
+  }
+
+  #newRounded(): Rounded {
+    return {
+      bits: this.#pool.uint16(this.#ownElements),
+      exact: this.#pool.float32(elementsOf(this.#job.exactRanges ?? [])),
+      exactThere: false,
+      checksums: new Map(),
+    };
+  }
+}
