@@ -171,7 +171,7 @@ function costsOf(
     ...engine,
     tasks: Math.ceil(batchSize / (shardSize * shardsPerTask)),
     workers,
-    parameterBytes: 4 * (layout.parameterCount + layout.statisticCount),
+    parameterBytes: (spec.training.precision === 'bfloat16' ? 2 : 4) * layout.parameterCount,
     gradientBytes: contributionBytes(layout, spec.training),
     // Over loopback there is no link; the slices' rates say what streams reach.
     workerBytesPerSecond: Math.min(machine.slice.pullBytesPerSecond, machine.slice.stageBytesPerSecond),
@@ -179,7 +179,7 @@ function costsOf(
     reducerHosts: 1,
     slices: machine.slices,
     slice: { ...machine.slice, elements: layout.parameterCount },
-    pullOverlap: 0,
+    pullOverlap: 1,
     fixedSeconds: machine.fixedSeconds,
     sharedCores: cores,
   };

@@ -108,7 +108,7 @@ export async function memory({ probe, large }: Plan): Promise<Finding[]> {
   for (const precision of precisions) {
     const [name, side, batch, tasks] = large
       ? (['resnet50', 224, 16, 120] as const)
-      : (['resnet20', 32, 16, 60] as const);
+      : (['resnet20', 32, 8, 40] as const);
     const order = { model: modelOf(name, side), precision, batch, tasks, readLag };
     const { residentBytes, liveTensors } = await probe('device', order);
     const settled = tasks / 2;

@@ -76,7 +76,7 @@ export interface ComputeTotals {
 
 /** A part of computing a task; times of the host's clock, milliseconds. */
 export interface Pass {
-  /** `train` or `evaluate`; within it `forward`, `backward`; within these a block's name. */
+  /** `train` or `evaluate`; within it `forward`, `backward`, in these blocks by name, `load`, and `wait` for parameters. */
   readonly part: string;
   readonly startMs: number;
   readonly endMs: number;

@@ -18,6 +18,8 @@ import {
   type TrainRequest,
 } from './compute-protocol.js';
 
+/** Every layer asks for its parameters; most are there. */
+const notableWaitMs = 0.1;
 /** Networks kept at once; the one used longest ago goes first. */
 const networkLimit = 2;
 
@@ -51,6 +53,10 @@ export class Computer {
   readonly #onProgress: () => void;
   readonly #countTensors: () => number;
   readonly #readLag: number;
+  /** What this thread's clock is behind the host's. */
+  readonly #behind = hostClockMs() - performance.now();
+  /** Of the present task. */
+  #passes: Pass[] = [];
   #waitedMs = 0;
   /** In order of last use. */
   readonly #networks = new Map<string, LoadedNetwork>();
@@ -136,7 +142,9 @@ export class Computer {
   #wait(id: number, arrived: Int32Array, end: number): void {
     const started = performance.now();
     waitForElements(arrived, end, () => this.#checkWanted(id));
-    this.#waitedMs += performance.now() - started;
+    const ended = performance.now();
+    this.#waitedMs += ended - started;
+    if (ended - started > notableWaitMs) this.#note('wait', started, ended);
   }
 
   #networkOf(job: ComputeJob): LoadedNetwork {
@@ -161,26 +169,27 @@ export class Computer {
     if (Atomics.load(this.#control, word.aborted) === id) throw new ComputeAborted();
   }
 
+  /** Computes, and says how long that and its parts took. */
   #timed(what: string, compute: () => TaskResult): ComputeTotals {
     const started = performance.now();
+    this.#passes = [];
     this.#waitedMs = 0;
-    let forwardMs = 0;
-    const passes: Pass[] = [];
-    const behind = hostClockMs() - started;
-    const result = observingPasses(
-      (part, startMs, endMs) => {
-        passes.push({ part, startMs: startMs + behind, endMs: endMs + behind });
-        if (part === 'forward') forwardMs += endMs - startMs;
-      },
-      () => timed(what, compute),
-    );
+    const result = observingPasses(this.#note, () => timed(what, compute));
     this.#publishTensors();
+    const passes = this.#passes;
     const pullWaitSeconds = this.#waitedMs / 1000;
-    const computeSeconds = (performance.now() - started) / 1000 - pullWaitSeconds;
-    // Parameters are waited for in forward, by whichever layer is the first to ask for them.
+    const forwardMs = passes.reduce(
+      (sum, pass) => (pass.part === 'forward' ? sum + pass.endMs - pass.startMs : sum),
+      0,
+    );
     const forwardSeconds = Math.max(0, forwardMs / 1000 - pullWaitSeconds);
+    const computeSeconds = (performance.now() - started) / 1000 - pullWaitSeconds;
     return { ...result, computeSeconds, forwardSeconds, pullWaitSeconds, passes };
   }
+
+  readonly #note = (part: string, startMs: number, endMs: number): void => {
+    this.#passes.push({ part, startMs: startMs + this.#behind, endMs: endMs + this.#behind });
+  };
 
   #publishTensors(): void {
     Atomics.store(this.#control, word.tensors, this.#countTensors());

@@ -89,7 +89,7 @@ export class TaskStages implements Stages<PreparedTask> {
     const [images, parameters] = await Promise.allSettled(
       [
         this.#noting(task, 'images', 'images', this.#input(task, job, both)),
-        this.#noting(task, 'parameters', 'wait and pull', this.#services.parameters.acquire(request, both)),
+        this.#noting(task, 'parameters', 'wait', this.#services.parameters.acquire(request, both)),
       ].map((part, index) => {
         const came = (): void => (index === 0 ? watch.images() : watch.parameters());
         part.then(came, (error: unknown) => failed.abort(error));
@@ -98,6 +98,8 @@ export class TaskStages implements Stages<PreparedTask> {
     );
     if (images.status === 'fulfilled' && parameters.status === 'fulfilled') {
       watch.done();
+      // What fails is told to whoever waits for the whole version.
+      void this.#noting(task, 'parameters', 'pull', parameters.value.whole).catch(() => undefined);
       return { job, images: images.value, parameters: parameters.value };
     }
     for (const part of [images, parameters]) if (part.status === 'fulfilled') part.value.release();

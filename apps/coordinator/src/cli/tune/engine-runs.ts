@@ -50,7 +50,7 @@ export async function runEngine(
   const { model, training, workers, threads, budgetMs, leastTasks = 1, warmUpTasks = 1 } = run;
   const order: ProbeOrder = { model, training, warmUpTasks, leastTasks, budgetMs };
   const env = { ...environment, ...tensorflowSettings, TF_NUM_INTRAOP_THREADS: String(threads) };
-  const children = Array.from({ length: workers }, () => new ProbeProcess(fork(probe, [], { env })));
+  const children = Array.from({ length: workers }, () => new ProbeProcess(env));
   const stop = (): void => children.forEach((child) => child.kill());
   signal?.addEventListener('abort', stop, { once: true });
   try {
@@ -86,9 +86,15 @@ function median(values: readonly number[]): number {
 class ProbeProcess {
   readonly ended: Promise<void>;
   readonly #child: ChildProcess;
+  /** TensorFlow is talkative; its last words are shown where the process fails. */
+  #said = '';
 
-  constructor(child: ChildProcess) {
+  constructor(env: NodeJS.ProcessEnv) {
+    const child = fork(probe, [], { env, stdio: ['ignore', 'inherit', 'pipe', 'ipc'] });
     this.#child = child;
+    child.stderr
+      ?.setEncoding('utf8')
+      .on('data', (chunk: string) => (this.#said = `${this.#said}${chunk}`.slice(-2000)));
     this.ended = new Promise((resolve) => child.once('close', () => resolve()));
   }
 
@@ -113,7 +119,7 @@ class ProbeProcess {
         const { exitCode, signalCode } = this.#child;
         const how =
           signalCode === 'SIGKILL' ? 'was killed, as for want of memory' : `ended with ${exitCode ?? signalCode}`;
-        reject(new CommandFailed(`A process that measured the engine ${how}.`));
+        reject(new CommandFailed(`A process that measured the engine ${how}.\n${this.#said}`.trimEnd()));
       });
     });
   }
