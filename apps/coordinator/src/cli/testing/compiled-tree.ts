@@ -23,6 +23,7 @@ sources.push(
   'apps/coordinator/src/cli/supervision',
   'apps/coordinator/src/setup',
   'apps/coordinator/src/jobs',
+  'apps/coordinator/dashboard/state',
   'libs/model',
   'libs/proto',
 );
