@@ -68,6 +68,29 @@ describe('a folder of photographs', () => {
     },
   );
 
+  it('says how the sample of photographs is made where it is not there', async () => {
+    const body = { preset: 'resnet152-sample' };
+    const problem = await one.api.expect<{ errors: unknown }>(422, '/api/v1/jobs', { method: 'POST', body });
+    expect(problem.errors).toEqual([
+      {
+        path: 'dataset.path',
+        message: expect.stringMatching(
+          /^there is no imagenet-sample in .*; `lockstep dataset prepare imagenet-sample` makes it$/,
+        ) as string,
+      },
+    ]);
+  });
+
+  it('tells how images were prepared', async () => {
+    const { workers } = await two.api.expect<{ workers: { images: Record<string, number> }[] }>(200, '/api/v1/workers');
+    for (const { images } of workers) {
+      expect(images['images']).toBeGreaterThan(0);
+      expect(images['seconds']).toBeGreaterThan(0);
+      expect(images['starvedSeconds']).toBeGreaterThanOrEqual(0);
+      expect(images['cacheHits']).toBe(0);
+    }
+  });
+
   it('pauses, naming the file, when one turns out to be broken', async () => {
     const { api, dataDir } = two;
     const id = await api.submit(specOf('paper', { training: { steps: 1_000, batchSize: 16, shardSize: 4 } }));

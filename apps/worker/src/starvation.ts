@@ -26,7 +26,7 @@ export class StarvationClock {
   }
 
   /** Watches a task being prepared: to be told when each part is there, then that both are. */
-  preparation(): { images(): void; parameters(): void; done(): void } {
+  preparation(): { readonly images: () => void; readonly parameters: () => void; readonly done: () => void } {
     let [imagesMs, parametersMs] = [0, 0];
     return {
       images: () => (imagesMs = this.#now()),
