@@ -20,9 +20,8 @@ type MemorySpec = Pick<JobSpec, 'model' | 'training'>;
 
 /**
  * Peak resident memory of a worker that computes this job's tasks, within 15 % of what is measured: the idle process, its
- * shared buffers, the tensors of one shard's pass, the partial sums of a task of several shards, and copies of gradients on
- * their way out of TensorFlow that the garbage collector has not taken yet (twice the vector in float32, half of that in
- * bfloat16; measured).
+ * shared buffers, the tensors of one shard's pass, the partial sums of a task of several shards, and what kernels and the
+ * allocator keep beside those (twice the vector in float32, half of that in bfloat16; measured).
  */
 export function estimateWorkerMemory({ model, training }: MemorySpec): number {
   const layout = layoutOf(model);
@@ -31,8 +30,8 @@ export function estimateWorkerMemory({ model, training }: MemorySpec): number {
   const images = FLOAT32 * shardSize * shardsPerTask * model.imageSize ** 2 * 3;
   const buffers = HELD_BY_A_WORKER * (vector + images + contributionBytes(layout, training));
   const sums = partialSums(shardsPerTask) * vector;
-  const garbage = FLOAT32 * layout.parameterCount * (precision === 'float32' ? 2 : 1);
-  return IDLE_WORKER_BYTES + buffers + peakTensorBytes(model, shardSize, precision) + sums + garbage;
+  const slack = FLOAT32 * layout.parameterCount * (precision === 'float32' ? 2 : 1);
+  return IDLE_WORKER_BYTES + buffers + peakTensorBytes(model, shardSize, precision) + sums + slack;
 }
 
 /**
