@@ -6,13 +6,7 @@ import { format, resolveConfig } from 'prettier';
 
 /** From dist/test/bench. */
 const root = new URL('../../../', import.meta.url);
-const documents = [
-  'docs/results.md',
-  'docs/reliability.md',
-  'docs/numerics.md',
-  'docs/performance.md',
-  'README.md',
-];
+const documents = ['docs/results.md', 'docs/reliability.md', 'docs/numerics.md', 'docs/performance.md', 'README.md'];
 
 /** Puts `text` in the place of what was found before, wherever a document has marks for this benchmark. */
 export async function keepResult(name: string, text: string): Promise<void> {

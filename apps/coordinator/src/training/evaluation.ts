@@ -91,6 +91,11 @@ export class Evaluation {
     );
   }
 
+  /** Called now and then: what each worker that may have it has lost is for all of them again. */
+  relieve(active: readonly string[]): void {
+    this.#tasks.readmit(active, []);
+  }
+
   close(): void {
     this.#board.close(this.#tasks.id);
   }

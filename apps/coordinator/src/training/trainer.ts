@@ -80,7 +80,11 @@ export class Trainer {
       log,
       now,
       takes: ({ id }) => !this.admissions.refuses(id),
-      onPass: () => this.#collector?.relieve(),
+      onPass: () => {
+        this.#collector?.relieve();
+        const active = workers.connected(classId).filter(({ state }) => state === 'active');
+        this.#evaluation?.relieve(active.map(({ id }) => id));
+      },
       delivers: (key, worker) => this.#collector?.hasFrom(worker, key.task) === true,
       onUnbegun: (key, worker, complaint) => this.taskFailed(key, worker.name, complaint),
       onTrouble: services.onProgress,
