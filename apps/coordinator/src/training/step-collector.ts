@@ -172,7 +172,7 @@ export class StepCollector {
     if (this.#relieved % heldEvery === 0) this.#tellHeld();
     this.#giveUpProofs();
     const { workers, classId } = this.#services;
-    const active = workers.connected(classId).filter(({ state }) => state === 'active');
+    const active = workers.active(classId);
     this.#tasks.readmit(
       active.map(({ id }) => id),
       this.#proofs.tasks(),
@@ -276,9 +276,7 @@ export class StepCollector {
     const { workers, classId } = this.#services;
     for (const task of this.#proofs.tasks()) {
       const waiting = this.#proofs.waiting(task);
-      const others = workers
-        .connected(classId)
-        .some(({ id, state }) => state === 'active' && !this.#tasks.excludes(task, id));
+      const others = workers.active(classId).some(({ id }) => !this.#tasks.excludes(task, id));
       const [only, second] = waiting;
       if (others || only === undefined) continue;
       if (second === undefined) {

@@ -82,8 +82,7 @@ export class Trainer {
       takes: ({ id }) => !this.admissions.refuses(id),
       onPass: () => {
         this.#collector?.relieve();
-        const active = workers.connected(classId).filter(({ state }) => state === 'active');
-        this.#evaluation?.relieve(active.map(({ id }) => id));
+        this.#evaluation?.relieve(workers.active(classId).map(({ id }) => id));
       },
       delivers: (key, worker) => this.#collector?.hasFrom(worker, key.task) === true,
       onUnbegun: (key, worker, complaint) => this.taskFailed(key, worker.name, complaint),
@@ -180,12 +179,10 @@ export class Trainer {
   /** The step that the workers prepare already, or a new round of it. */
   #takeStep(round: number, excluded: readonly number[]): PlannedStep {
     const step = this.#version.version;
-    if (this.#ahead?.plan.step === step) {
-      const ahead = this.#ahead;
-      this.#ahead = undefined;
-      return ahead;
-    }
-    return this.#plan(step, round, excluded);
+    const ahead = this.#ahead;
+    if (ahead?.plan.step !== step) return this.#plan(step, round, excluded);
+    this.#ahead = undefined;
+    return ahead;
   }
 
   #plan(step: number, round: number, excluded: readonly number[]): PlannedStep {

@@ -176,6 +176,11 @@ export class WorkerRegistry {
     );
   }
 
+  /** Those of a class that take tasks. */
+  active(classId?: string): PoolWorker[] {
+    return this.connected(classId).filter(({ state }) => state === 'active');
+  }
+
   /** The class with most connected workers that fit, by one of them; ties go to the one that came first. */
   largestClass(fits: (worker: PoolWorker) => boolean): PoolWorker | undefined {
     const counts = new Map<string, { count: number; first: PoolWorker }>();
