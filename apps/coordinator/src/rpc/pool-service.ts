@@ -88,13 +88,13 @@ export function createPoolService(options: PoolServiceOptions): PoolServer {
     },
 
     reportEvaluation: (call, answer) => {
-      const { workerId, samples, lossSum, top1Hits, top5Hits, computeSeconds } = call.request;
+      const { workerId, attempt, samples, lossSum, top1Hits, top5Hits, computeSeconds } = call.request;
       const worker = registry.get(workerId);
       const key = fromWireKey(call.request.key);
       if (key === undefined || worker === undefined) {
         return refuse(answer, status.INVALID_ARGUMENT, 'The report names no known worker and task.');
       }
-      const result = { samples, lossSum, top1Hits, top5Hits, computeSeconds };
+      const result = { attempt, samples, lossSum, top1Hits, top5Hits, computeSeconds };
       const outcome = jobs.evaluated(key, worker, result);
       answer(null, {
         outcome: toWireOutcome(outcome),

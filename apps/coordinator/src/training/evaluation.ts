@@ -8,6 +8,7 @@ import type { TaskBoard } from './task-board.js';
 import { type EvaluationResult, messageOf, TrainingPausedError } from './training-job.js';
 
 export interface EvaluationAnswer {
+  readonly attempt: number;
   readonly samples: number;
   readonly lossSum: number;
   readonly top1Hits: number;
@@ -73,7 +74,7 @@ export class Evaluation {
     const planned = ours ? this.#plan[key.task] : undefined;
     if (planned === undefined) return 'stale';
     if (answer.samples !== planned.samples) return 'wrong_samples';
-    this.#board.accepted(key, worker);
+    this.#board.accepted(key, worker, answer.attempt);
     if (!this.#tasks.accept(key.task, worker)) return 'duplicate';
     this.#answers[key.task] = answer;
     if (this.#tasks.complete) this.#resolve(this.#result());

@@ -73,7 +73,7 @@ export class RunningJobs implements RegistryListener {
   evaluated(key: TaskKey, worker: PoolWorker, answer: EvaluationAnswer): OutcomeName {
     const outcome = this.#jobs.get(key.jobId)?.trainer.takeEvaluation(key, worker.id, answer) ?? 'unknown_job';
     if (outcome !== 'accepted' && outcome !== 'duplicate')
-      this.#jobs.get(key.jobId)?.trainer.board.release(key, worker.id);
+      this.#jobs.get(key.jobId)?.trainer.board.release(key, worker.id, answer.attempt);
     if (outcome !== 'accepted') worker.noteRefusal(outcome);
     else worker.accepted += 1;
     return outcome;

@@ -13,16 +13,14 @@ const runs = Number(process.env['LOCKSTEP_SCHEDULES'] ?? 5000);
 /** Schedules take some milliseconds each; machines that do other things at the same time take many times as long. */
 const longestMs = Math.max(600_000, 200 * runs);
 
-/** Evaluation tasks that the only worker held and did not begin. */
-const unbegunAlone = {
-  seed: 1474682464,
-  workers: 1,
-  slices: 2,
-  proofShare: 0.3,
-  speculation: false,
-  stagingBytes: 1e6,
-  faultRate: 0.02,
-};
+/** Schedules in which jobs once did not end. */
+const examples = [
+  // Evaluation tasks that the only worker held and did not begin.
+  { seed: 1474682464, workers: 1, slices: 2, proofShare: 0.3, speculation: false, stagingBytes: 1e6, faultRate: 0.02 },
+  // A worker stuck with a task for which an earlier attempt of its own counts, for a proof and without one.
+  { seed: 352598185, workers: 2, slices: 1, proofShare: 1, speculation: true, stagingBytes: 32, faultRate: 0.1 },
+  { seed: 1796422342, workers: 2, slices: 2, proofShare: 0, speculation: false, stagingBytes: 1e6, faultRate: 0.1 },
+] as const;
 
 describe.each(['float32', 'bfloat16'] as const)('a job with %s on the wire', (wire) => {
   it('comes to the same bits and a clean audit under any schedule of faults', { timeout: longestMs }, async () => {
@@ -46,7 +44,7 @@ describe.each(['float32', 'bfloat16'] as const)('a job with %s on the wire', (wi
         expect(outcome.audit).toMatchObject({ clean: true, problems: [] });
         for (const [fault, times] of Object.entries(outcome.faults)) seen[fault] = (seen[fault] ?? 0) + times;
       }),
-      { numRuns: runs, endOnFailure: true, examples: [[unbegunAlone]] },
+      { numRuns: runs, endOnFailure: true, examples: examples.map((drawn): [typeof drawn] => [drawn]) },
     );
     expect(Object.keys(seen).toSorted()).toEqual([
       'coordinator killed',

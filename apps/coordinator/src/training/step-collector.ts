@@ -135,7 +135,7 @@ export class StepCollector {
         if (contribution.verdict === undefined) {
           this.#tell(contribution, outcome, `Slice ${slice} refused its part of ${taskName(key)}.`);
         }
-        this.#services.board.release(report.key, report.worker);
+        this.#services.board.release(report.key, report.worker, report.attempt);
     }
   }
 
@@ -252,12 +252,12 @@ export class StepCollector {
 
   /** It counts once another worker came to the same bits; who comes to others than two that agree is sent away. */
   #prove(contribution: Contribution): void {
-    const { key, worker } = contribution;
+    const { key, worker, attempt } = contribution;
     if (this.#proofs.waiting(key.task).some((other) => other.worker === worker)) {
       return this.#refuse(contribution, 'duplicate', `${taskName(key)} has this worker's contribution already.`);
     }
     const proof = this.#proofs.offer(contribution);
-    if (proof === undefined) return this.#services.board.elsewhere(key, worker);
+    if (proof === undefined) return this.#services.board.elsewhere(key, worker, attempt);
     for (const differing of proof.differing) {
       const name = this.#services.workers.nameOf(differing.worker);
       this.#refuse(
@@ -295,8 +295,8 @@ export class StepCollector {
   }
 
   #accept(contribution: Contribution): void {
-    const { key, worker, totals } = contribution;
-    this.#services.board.accepted(key, worker);
+    const { key, worker, attempt, totals } = contribution;
+    this.#services.board.accepted(key, worker, attempt);
     if (!this.#tasks.accept(key.task, worker)) {
       return this.#refuse(contribution, 'duplicate', `${taskName(key)} has its contribution already.`);
     }
@@ -322,9 +322,9 @@ export class StepCollector {
     if (outcome === 'not_finite') {
       this.#countNotFinite(contribution, detail);
       // Another is to try: a worker that computes wrongly must not decide alone.
-      return this.#services.board.elsewhere(key, worker);
+      return this.#services.board.elsewhere(key, worker, attempt);
     }
-    this.#services.board.release(key, worker);
+    this.#services.board.release(key, worker, attempt);
   }
 
   /** Computed again, maybe elsewhere; when that is of no use, the task is given up. */
@@ -336,7 +336,7 @@ export class StepCollector {
     const worker = this.#services.workers.nameOf(contribution.worker);
     this.#notFinite.push({ task, worker, detail });
     // Who holds a copy computes for nothing, and the lowest task may be another one now.
-    this.#services.board.accepted(contribution.key, contribution.worker);
+    this.#services.board.accepted(contribution.key, contribution.worker, contribution.attempt);
     if (this.#tasks.complete) this.#resolve(this.#collected());
     else this.#room.admit();
   }

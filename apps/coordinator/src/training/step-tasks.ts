@@ -145,12 +145,14 @@ export class StepTasks {
     return { task, attempt: entry.attempt };
   }
 
-  /** A worker gives a claim back, or loses it. True when the task is open again. */
-  release(task: number, worker: string): boolean {
+  /** A worker gives a claim back, or loses it; of this attempt only, where one is given. True when the task is open again. */
+  release(task: number, worker: string, attempt?: number): boolean {
     const entry = this.#tasks[task];
     if (entry === undefined) return false;
     const before = entry.claims.length;
-    entry.claims = entry.claims.filter((claim) => claim.worker !== worker);
+    entry.claims = entry.claims.filter(
+      (claim) => claim.worker !== worker || (attempt !== undefined && claim.attempt !== attempt),
+    );
     if (entry.state !== 'claimed' || entry.claims.length === before || entry.claims.length > 0) return false;
     entry.state = 'open';
     return true;

@@ -1,7 +1,7 @@
 // Hands out the tasks of one job: puts them in the queue, answers claims, and notices what got lost on the way.
 // Owns the open steps' task states; refuses to know what tasks compute and which contribution wins.
 import { entryId, type TaskEntry, type TaskKey, taskName, toWireKey } from '#proto/task-entry.js';
-import type { StepId, StepTasks, TaskAttempt } from './step-tasks.js';
+import type { StepId, StepTasks, TaskAttempt, TaskClaim } from './step-tasks.js';
 import type { QueuedEntry, TaskQueue } from './task-queue.js';
 import type { Logger } from '../log.js';
 import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
@@ -147,20 +147,28 @@ export class TaskBoard {
     }, elsewhereAfterMs).unref();
   }
 
-  /** A worker hands a task back, or lost it. */
-  release(key: TaskKey, worker: string): void {
-    if (this.find(key)?.release(key.task, worker) === true) this.#reopened();
+  /**
+   * A worker hands a task back, or lost it.
+   * @param attempt the one that this is about, where that is known: another of the same worker's goes on
+   */
+  release(key: TaskKey, worker: string, attempt?: number): void {
+    if (this.find(key)?.release(key.task, worker, attempt) === true) this.#reopened();
   }
 
-  /** A worker has done its part of a task that another is to compute too. */
-  elsewhere(key: TaskKey, worker: string): void {
+  /** By this attempt a worker has done its part of a task that another is to compute too. */
+  elsewhere(key: TaskKey, worker: string, attempt: number): void {
+    this.#cancelHolders(key, (claim) => claim.worker === worker && claim.attempt !== attempt);
     if (this.find(key)?.elsewhere(key.task, worker) === true) this.#reopened();
   }
 
-  /** A contribution to this task was accepted: other holders of it may stop. */
-  accepted(key: TaskKey, from: string): void {
+  /** A contribution to this task was accepted: all other holders of it may stop, its worker with a later attempt too. */
+  accepted(key: TaskKey, from: string, attempt: number): void {
+    this.#cancelHolders(key, (claim) => claim.worker !== from || claim.attempt !== attempt);
+  }
+
+  #cancelHolders(key: TaskKey, which: (claim: TaskClaim) => boolean): void {
     for (const claim of this.find(key)?.claimsOf(key.task) ?? []) {
-      if (claim.worker !== from) this.#cancel(claim.worker, key, claim.attempt);
+      if (which(claim)) this.#cancel(claim.worker, key, claim.attempt);
     }
   }
 

@@ -18,15 +18,8 @@ import ts from 'typescript';
 
 const root = fileURLToPath(new URL('../../../../../', import.meta.url));
 const standIns = fileURLToPath(new URL('stand-ins/', import.meta.url));
-const sources = ['apps/coordinator/src', 'apps/coordinator/src/cli', 'apps/coordinator/src/cli/commands'];
-sources.push(
-  'apps/coordinator/src/cli/supervision',
-  'apps/coordinator/src/setup',
-  'apps/coordinator/src/jobs',
-  'apps/coordinator/dashboard/state',
-  'libs/model',
-  'libs/proto',
-);
+/** Folders, with all that is below them. */
+const sources = ['apps/coordinator/src', 'apps/coordinator/dashboard/state', 'libs/model', 'libs/proto'];
 
 export interface CompiledTree {
   /** Compiled `cli/main.js`. */
@@ -44,10 +37,9 @@ export function compileTree(): CompiledTree {
     '{"type":"module","version":"0.0.0","imports":{"#model/*.js":"./libs/model/*.js","#proto/*.js":"./libs/proto/*.js"}}',
   );
   for (const source of sources) {
-    for (const name of readdirSync(join(root, source))) {
-      if (name.endsWith('.ts') && !name.endsWith('.spec.ts')) {
+    for (const name of readdirSync(join(root, source), { recursive: true, encoding: 'utf8' })) {
+      if (/(?<!\.spec|\.d)\.ts$/.test(name))
         compile(join(root, source, name), join(folder, source, name.replace(/\.ts$/, '.js')));
-      }
     }
   }
   const place = (name: string, path: string): void =>

@@ -8,7 +8,7 @@ import { blockMessage } from '#proto/blocks.js';
 import { sealedEnd } from '#proto/contribution-seal.js';
 import type { NumericsClass, SessionResponse } from '#proto/generated/lockstep/v1/pool.js';
 import { type PushGradientRequest, type PushHeader, WireType } from '#proto/generated/lockstep/v1/reducer.js';
-import { fromWireKey, samplesOf, taskId, type TaskEntry, toWireKey } from '#proto/task-entry.js';
+import { entryId, fromWireKey, samplesOf, taskId, type TaskEntry, toWireKey } from '#proto/task-entry.js';
 import type { PoolWorker, WorkerRegistry } from '../../workers/worker-registry.js';
 import type { RunningJobs } from '../running-jobs.js';
 import type { PublishedVersion } from '../slices/messages.js';
@@ -119,7 +119,7 @@ export class SimulatedWorker {
     this.#computing = undefined;
     if (held.entry.key.kind === 'evaluate') {
       const samples = samplesOf(held.entry);
-      const answer = { samples, lossSum: samples * 0.5, top1Hits: 1, top5Hits: samples };
+      const answer = { attempt: held.entry.attempt, samples, lossSum: samples * 0.5, top1Hits: 1, top5Hits: samples };
       this.#world.jobs.evaluated(held.entry.key, this.#member, answer);
       return;
     }
@@ -154,20 +154,16 @@ export class SimulatedWorker {
     if (message.$case === 'drain') this.leaving = true;
     if (message.$case !== 'yieldTask' && message.$case !== 'cancelTask') return;
     const key = fromWireKey(message.value.key)!;
-    const name = taskId(key);
-    if (this.#preparing !== undefined && taskId(this.#preparing.entry.key) === name) {
-      this.#world.queue.done(this.#preparing.id);
+    const name = entryId(key, message.value.attempt);
+    const is = (held: Held | undefined): boolean =>
+      held !== undefined && entryId(held.entry.key, held.entry.attempt) === name;
+    if (is(this.#preparing)) {
+      this.#world.queue.done(this.#preparing!.id);
       this.#preparing = undefined;
       this.stuck = false;
       if (message.$case === 'yieldTask') this.#world.jobs.release(key, this.#member);
     }
-    if (
-      message.$case === 'cancelTask' &&
-      this.#computing !== undefined &&
-      taskId(this.#computing.held.entry.key) === name
-    ) {
-      this.#computing = undefined;
-    }
+    if (message.$case === 'cancelTask' && is(this.#computing?.held)) this.#computing = undefined;
   }
 
   #upload(entry: TaskEntry, version: PublishedVersion, fault: Fault | undefined): void {
