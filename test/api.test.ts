@@ -152,7 +152,10 @@ describe('what a job leaves', () => {
     await expectCleanAudit(system, done.id, steps);
     const { epochs } = await system.api.audit(done.id);
     expect(epochs).toEqual(
-      Array.from({ length: 6 }, (_, epoch) => ({ epoch, expected: 209, committed: 209, duplicated: 0, missing: 0 })),
+      Array.from({ length: 6 }, (_, epoch) => ({
+        epoch,
+        ...{ expected: 209, committed: 209, excluded: 0, duplicated: 0, missing: 0 },
+      })),
     );
   });
 
