@@ -173,6 +173,6 @@ describe('scripts/bootstrap.mjs', () => {
   it.each([[[]], [['nonsense']], [['toString']]])('says how it is used when given %j', async (args) => {
     const { code, stderr } = await bootstrap(...args);
     expect(code).toBe(2);
-    expect(stderr).toBe('Usage: node scripts/bootstrap.mjs demo|up|test|bench [arguments]\n');
+    expect(stderr).toBe('Usage: node scripts/bootstrap.mjs demo|up|test|test:device|bench [arguments]\n');
   });
 });
