@@ -87,8 +87,9 @@ export class TestSystem {
   static async prepare(options: SystemOptions): Promise<TestSystem> {
     const dataDir = await mkdtemp(join(tmpdir(), 'lockstep-test-'));
     const unfurnish = options.furnish?.(dataDir);
-    const httpPort = await anyFreePort(host);
-    const grpcPort = await freePortRange(host, await anyFreePort(host), 1 + (options.reducers ?? 1));
+    // In a row, as two that are looked for one after the other may overlap.
+    const httpPort = await freePortRange(host, await anyFreePort(host), 2 + (options.reducers ?? 1));
+    const grpcPort = httpPort + 1;
     const valkey = await startTestValkey();
     const route = (await options.route?.({ grpcPort, redisUrl: valkey.url })) ?? { coordinator: `${host}:${grpcPort}` };
     return new TestSystem(options, valkey, dataDir, httpPort, grpcPort, route, unfurnish);
