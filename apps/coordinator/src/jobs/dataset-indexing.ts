@@ -3,7 +3,7 @@
 import { Worker } from 'node:worker_threads';
 import { DatasetError } from '#model/datasets/dataset-error.js';
 import type { IndexingProgress } from '#model/datasets/folder-indexer.js';
-import type { IndexDone, IndexOrder, IndexReport } from './index-thread.js';
+import type { IndexDone, IndexOrder, IndexProblem, IndexReport } from './index-thread.js';
 
 interface Indexing {
   readonly done: Promise<IndexDone>;
@@ -18,7 +18,7 @@ export class DatasetIndexing {
    * Resolves when the index is there and fits the files. An indexing that nobody waits for any more is broken off; the next
    * one goes on where it was.
    *
-   * @throws DatasetError, the signal's reason
+   * @throws DatasetError, a file system's error, the signal's reason
    */
   async ensure(
     order: IndexOrder,
@@ -53,7 +53,7 @@ export class DatasetIndexing {
       thread.on('message', (report: IndexReport) => {
         if ('progress' in report) for (const listener of listeners) listener(report.progress);
         else if ('done' in report) resolve(report.done);
-        else reject(new DatasetError(report.problem));
+        else reject(errorOf(report.problem));
       });
       thread.once('error', reject);
       thread.once('exit', () =>
@@ -65,4 +65,8 @@ export class DatasetIndexing {
     this.#underWay.set(key, indexing);
     return indexing;
   }
+}
+
+function errorOf({ message, system }: IndexProblem): Error {
+  return system === undefined ? new DatasetError(message) : Object.assign(new Error(message), system);
 }

@@ -21,8 +21,14 @@ export interface IndexDone {
   readonly note: string | null;
 }
 
+/** An error as it crosses threads; `system` tells what the system refused (ENOSPC, EACCES, EIO). */
+export interface IndexProblem {
+  readonly message: string;
+  readonly system: { readonly code: string | undefined; readonly syscall: string } | undefined;
+}
+
 export type IndexReport =
-  { readonly progress: IndexingProgress } | { readonly done: IndexDone } | { readonly problem: string };
+  { readonly progress: IndexingProgress } | { readonly done: IndexDone } | { readonly problem: IndexProblem };
 
 const lockWaitMs = 7 * 24 * 3_600_000;
 const namesInNote = 3;
@@ -51,5 +57,6 @@ try {
     await lock.release();
   }
 } catch (error) {
-  tell({ problem: (error as Error).message });
+  const { message, code, syscall } = error as NodeJS.ErrnoException;
+  tell({ problem: { message, system: syscall === undefined ? undefined : { code, syscall } } });
 }

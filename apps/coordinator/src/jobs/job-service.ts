@@ -1,14 +1,10 @@
 // All jobs: takes them in, lets as many train as may, and keeps their records true. Owns every change of a job's state;
 // refuses to know how one job trains (job-run.ts) and who asks (http/).
 import { join } from 'node:path';
-import { DatasetError } from '#model/datasets/dataset-error.js';
 import { trainCountOf } from '#model/job-spec-defaults.js';
 import { datasetWithoutClasses, resolveJobSpec } from '#model/job-spec.js';
-import { CheckpointFailedError } from '../checkpoints/checkpoint-store.js';
-import { LockstepError, NotFoundError, StateConflictError, UnavailableError } from '../errors.js';
+import { NotFoundError, StateConflictError, UnavailableError } from '../errors.js';
 import { auditOnThread } from '../training/audit-file.js';
-import { LedgerDamagedError } from '../training/ledger.js';
-import { messageOf, TrainingFailedError, TrainingPausedError } from '../training/training-job.js';
 import { coordinatorProblem } from './admission.js';
 import { recordsBetween, storedMetrics } from './job-files.js';
 import { checkpointFilePath, listCheckpointViews } from './checkpoint-views.js';
@@ -19,6 +15,7 @@ import { reachedBy, viewOf } from './job-views.js';
 import { isEnded, mayAct, mayFollow, statesFor } from './job-states.js';
 import { newRecord, withDataset } from './new-record.js';
 import type { JobRecord } from './job-store.js';
+import { stateAfter } from './state-after.js';
 import type { ChromeTrace } from '../telemetry/chrome-trace.js';
 import type { SpanRequests } from '../workers/span-requests.js';
 import type { AuditReport, CheckpointView, JobAction, JobsPort, JobState, JobView, SeriesPoints } from './ports.js';
@@ -289,20 +286,15 @@ export class JobService implements JobsPort {
     const { log } = this.#options.services;
     const { id } = job.record;
     if (job.stopAs === 'cancelled') return { state: 'cancelled' };
-    if (error instanceof TrainingPausedError || error instanceof UnavailableError) {
-      log.warn({ job: id }, error.message);
-      return { state: 'paused', reason: error.message };
+    const after = stateAfter(error);
+    if (after.state === 'paused') {
+      if (after.refusedBySystem) log.warn({ job: id, err: error }, 'A job pauses, as the system refused something.');
+      else log.warn({ job: id }, error.message);
+      return { state: after.state, reason: after.reason };
     }
-    if (error instanceof CheckpointFailedError || typeof (error as NodeJS.ErrnoException).syscall === 'string') {
-      log.warn({ job: id, err: error }, 'A job pauses, as the system refused something.');
-      return { state: 'paused', reason: `${messageOf(error)} Put that right, then resume the job.` };
-    }
-    const expected = [TrainingFailedError, DatasetError, LedgerDamagedError, LockstepError].some(
-      (kind) => error instanceof kind,
-    );
-    if (expected) log.error({ job: id }, error.message);
-    else log.error({ job: id, err: error }, 'A job failed by a defect of Lockstep.');
-    return { state: 'failed', error: error.message };
+    if (after.defect) log.error({ job: id, err: error }, 'A job failed by a defect of Lockstep.');
+    else log.error({ job: id }, error.message);
+    return { state: after.state, error: after.error };
   }
 
   #stopAs(job: Job, state: 'paused' | 'cancelled', reason: string | null): void {
