@@ -126,9 +126,22 @@ export function remoteArchive(
       const chunks = await Promise.all(numbers.map(chunk));
       signal?.throwIfAborted();
       const start = offset - (numbers[0] ?? 0) * chunkBytes;
-      return (chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)).subarray(start, start + end - offset);
+      // A copy of its own: a view would keep whole pieces in memory, and be sent to other threads with them.
+      return copyOf(chunks, start, Math.max(0, end - offset));
     },
   };
+}
+
+function copyOf(pieces: readonly Uint8Array[], start: number, length: number): Uint8Array {
+  const copy = new Uint8Array(length);
+  let from = -start;
+  for (const piece of pieces) {
+    const skipped = Math.max(0, -from);
+    const at = Math.max(0, from);
+    copy.set(piece.subarray(skipped, skipped + Math.max(0, length - at)), at);
+    from += piece.length;
+  }
+  return copy;
 }
 
 /** Where pieces of datasets are kept; undefined where nothing is. */

@@ -231,6 +231,8 @@ describe('archives over HTTP', () => {
       deaths += 1;
       const { from, to, piece } = pieceOf(file, range);
       const etag = index.stamps[`${server.url}/open/pets-00.tar`]!.split(' ')[1]!;
+    // Byte caches count it, and other threads are sent it, by its buffer.
+    expect((await images.read('train', 1)).buffer.byteLength).toBe((await files.png(2)).length);
       response.writeHead(206, {
         'content-range': `bytes ${from}-${to}/${file.length}`,
         'content-length': piece.length,
