@@ -8,6 +8,7 @@ import type { DatasetAccess } from '#model/datasets/dataset-access.js';
 import { DatasetError } from '#model/datasets/dataset-error.js';
 import type { ImageFilesSpec } from '#model/datasets/decoded-images.js';
 import type { EncodedImages } from '#model/datasets/encoded-images.js';
+import type { FileCache } from '#model/datasets/file-cache.js';
 import { HttpFile, type HttpGet } from '#model/datasets/http-file.js';
 import { findFolderIndex, imagesOfFolder } from '#model/datasets/image-folder.js';
 import { decodeIndex, loadIndex, saveIndex, type ImageIndex } from '#model/datasets/image-index.js';
@@ -39,11 +40,15 @@ export class DatasetFiles {
   readonly #facts: DatasetFacts;
   readonly #access: DatasetAccess;
   readonly #get: HttpGet;
+  /** One for all files and archives of the job: bounds hold for what they take together. */
+  readonly #cache: FileCache | undefined;
+  readonly #limit = new Limit(requestsAtOnce);
 
   constructor(facts: DatasetFacts, { access, get }: DatasetSources) {
     this.#facts = facts;
     this.#access = access;
     this.#get = get;
+    this.#cache = cacheOf(access);
   }
 
   /** Throws DatasetError where the files are neither here nor to be had. */
@@ -103,14 +108,13 @@ export class DatasetFiles {
   }
 
   #fetchedFolder(dataset: string, index: ImageIndex): EncodedImages {
-    const cache = cacheOf(this.#access);
-    const limit = new Limit(requestsAtOnce);
+    const cache = this.#cache;
     const urlOf = (folder: string, name: string): string => this.#urlOf(`${dataset}/${folder}/${name}`);
     return new IndexedImages(index, {
       nameOf: (folder, { name }) => urlOf(folder, name),
       read: async (folder, { name, bytes }) => {
         const file = new HttpFile(urlOf(folder, name), { get: this.#get });
-        const fetched = (): Promise<Uint8Array> => limit.run(() => file.read(0, bytes, { bytes }));
+        const fetched = (): Promise<Uint8Array> => this.#limit.run(() => file.read(0, bytes, { bytes }));
         const key = createHash('sha256').update(`${folder}/${name}`).digest('hex').slice(0, 32);
         return cache === undefined ? fetched() : cache.get(`${index.hash.slice(0, 32)}/${key}`, bytes, fetched);
       },
@@ -120,7 +124,8 @@ export class DatasetFiles {
 
   async #fetchedArchive(name: string): Promise<ArchiveSource> {
     const file = new HttpFile(this.#urlOf(name), { get: this.#get });
-    return remoteArchive(name, file, await file.state(), cacheOf(this.#access), new Limit(requestsAtOnce));
+    const state = await this.#limit.run(() => file.state());
+    return remoteArchive(name, file, state, this.#cache, this.#limit);
   }
 
   #urlOf(name: string): string {

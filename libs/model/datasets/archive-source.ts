@@ -144,11 +144,15 @@ function copyOf(pieces: readonly Uint8Array[], start: number, length: number): U
   return copy;
 }
 
-/** Where pieces of datasets are kept; undefined where nothing is. */
+const caches = new Map<string, FileCache>();
+
+/** Where pieces of datasets are kept, one for all that this process reads: its bound is theirs together. Undefined where nothing is kept. */
 export function cacheOf({ cacheDir, cacheBytes = defaultCacheBytes }: DatasetAccess): FileCache | undefined {
-  return cacheDir === undefined || cacheBytes === 0
-    ? undefined
-    : new FileCache(path.join(cacheDir, 'dataset-pieces'), cacheBytes);
+  if (cacheDir === undefined || cacheBytes === 0) return undefined;
+  const key = `${cacheBytes} ${cacheDir}`;
+  const cache = caches.get(key) ?? new FileCache(path.join(cacheDir, 'dataset-pieces'), cacheBytes);
+  caches.set(key, cache);
+  return cache;
 }
 
 async function readLocal(file: string, offset: number, length: number): Promise<Uint8Array> {
