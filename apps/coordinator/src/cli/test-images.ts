@@ -29,13 +29,14 @@ export async function openTestImages(
   evaluation: Partial<JobSpec['evaluation']>,
   environment: NodeJS.ProcessEnv,
 ): Promise<TestImages> {
-  const { dataDir, cacheDir } = loadConfig(environment);
+  const { dataDir, cacheDir, datasetAccess } = loadConfig(environment);
   const datasetsFolder = path.join(dataDir, 'datasets');
   const found = datasetOf(stored, named);
   const spec = specOf(stored, found.dataset, evaluation);
   const location = found.folder ?? (await locationOf(spec.dataset, datasetsFolder, cacheDir));
   try {
-    const access = existsSync(datasetsFolder) ? { datasetsFolder, cacheDir } : { cacheDir };
+    // Links may lead about in the datasets folder, where there is one.
+    const access = existsSync(datasetsFolder) ? datasetAccess : { ...datasetAccess, datasetsFolder: undefined };
     const dataset = await openDataset(spec.dataset, location, { access });
     if (dataset.testCount === 0) throw new CommandFailed(`${location} has no test images.`);
     return { spec, dataset, shardSize: stored.manifest?.spec.training.shardSize ?? USUAL_SHARD_SIZE };
