@@ -71,6 +71,11 @@ function partsOf(name: string): { key: string; extension: string } {
     : { key: name.slice(0, dot), extension: name.slice(dot + 1).toLowerCase() };
 }
 
+/** 'a.depth.png' is something else about the sample of 'a.jpg'. */
+function isImage(extension: string): boolean {
+  return !extension.includes('.') && formatByName(`x.${extension}`) !== undefined;
+}
+
 interface Sample {
   readonly key: string;
   image: TarEntry | undefined;
@@ -106,7 +111,7 @@ async function inspectArchive(
       sample.label = Buffer.from(await read(entry.offset, entry.bytes))
         .toString('utf8')
         .trim();
-    } else if (formatByName(`x.${extension}`) !== undefined && sample.image === undefined) sample.image = entry;
+    } else if (isImage(extension) && sample.image === undefined) sample.image = entry;
     else if (extension !== 'json' && extension !== 'txt') findings.ignored.push(entry.name);
   }
   await finish();

@@ -4,10 +4,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { pack } from 'tar-stream';
 
-/** A tar archive with these members, in order. */
-export async function tarOf(members: Readonly<Record<string, Uint8Array | string>>): Promise<Buffer> {
+/** A tar archive with these members, in order, and what POSIX headers (pax) say of them. */
+export async function tarOf(
+  members: Readonly<Record<string, Uint8Array | string>>,
+  pax: Readonly<Record<string, Record<string, string>>> = {},
+): Promise<Buffer> {
   const archive = pack();
-  for (const [name, bytes] of Object.entries(members)) archive.entry({ name }, Buffer.from(bytes));
+  for (const [name, bytes] of Object.entries(members))
+    archive.entry({ name, pax: pax[name] ?? null }, Buffer.from(bytes));
   archive.finalize();
   const pieces: Buffer[] = [];
   for await (const piece of archive) pieces.push(piece as Buffer);

@@ -40,7 +40,9 @@ export async function* tarEntries(archive: string, bytes: number, read: ReadByte
       if (kind === 'x') {
         const records = paxRecords(content);
         longName = records.get('path') ?? longName;
-        longBytes = records.has('size') ? Number(records.get('size')) : longBytes;
+        const told = records.get('size');
+        if (told !== undefined) longBytes = /^\d+$/.test(told) ? Number(told) : Number.NaN;
+        if (longBytes !== undefined && !Number.isSafeInteger(longBytes)) throw damagedSize(archive, at);
       }
     } else {
       if (kind === '0' || kind === '\0' || kind === '7')
@@ -55,7 +57,8 @@ export async function* tarEntries(archive: string, bytes: number, read: ReadByte
 /** The sum of all its bytes, its own field counted as spaces. */
 function isHeader(header: Buffer): boolean {
   const sum = header.reduce((total, byte, at) => total + (at >= 148 && at < 156 ? 32 : byte), 0);
-  return sum === numberAt(header, 148, 8) && Number.isSafeInteger(numberAt(header, 124, 12));
+  const size = numberAt(header, 124, 12);
+  return sum === numberAt(header, 148, 8) && Number.isSafeInteger(size) && size >= 0;
 }
 
 function nameIn(header: Buffer): string {
@@ -93,6 +96,10 @@ function textUpToZero(bytes: Buffer): string {
 
 function cutOff(archive: string, at: number): DatasetError {
   return new DatasetError(`The archive ${archive} is cut off: its entry at byte ${at} is not whole; copy it again`);
+}
+
+function damagedSize(archive: string, at: number): DatasetError {
+  return new DatasetError(`The archive ${archive} is damaged at byte ${at}: the size of its next entry is no number`);
 }
 
 function damaged(archive: string, at: number, header: Buffer): DatasetError {

@@ -177,6 +177,24 @@ describe('local archives', () => {
     await remove();
   });
 
+  it('whose sizes are no numbers are damaged, not read for ever', async () => {
+    for (const size of ['-1024', 'many', '1e3', '99999999999999999999']) {
+      const archive = await tarOf({ '1.jpg': await files.jpeg(1), '1.cls': 'cat' }, { '1.jpg': { size } });
+      await put({ 'pets-00.tar': archive });
+      expect(await problemOf(ensureArchiveIndex({ train: 'pets-00.tar', test: null }, folder)), size).toMatch(
+        /is damaged at byte 0: the size of its next entry is no number/,
+      );
+    }
+  });
+
+  it('have the image of a sample, and no other picture of it', async () => {
+    const members = { 'a.depth.png': await files.png(1), 'a.jpg': await files.jpeg(2), 'a.cls': 'cat' };
+    await put({ 'pets-00.tar': await tarOf(members) });
+    const index = await ensureArchiveIndex({ train: 'pets-00.tar', test: null }, folder);
+    expect([index.count, index.entryAt(0).name]).toEqual([1, 'a.jpg']);
+    expect(index.report.ignored.names).toEqual(['pets-00.tar: a.depth.png']);
+  });
+
   it('go on being indexed where it was broken off', async () => {
     const archives = await petArchives();
     await put(archives);
