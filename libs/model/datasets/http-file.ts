@@ -45,7 +45,7 @@ export class HttpFile {
     return this.#again('0', signal, async (ask) => {
       const { response } = await ask({ range: 'bytes=0-0' });
       await response.body?.cancel();
-      return stateOf(response);
+      return stateOf(response, 0);
     });
   }
 
@@ -66,7 +66,7 @@ export class HttpFile {
     const at = (): string => String(offset + got);
     return this.#again(at, signal, async (ask) => {
       const { response, alive } = await ask({ range: `bytes=${offset + got}-${offset + length - 1}` });
-      const state = stateOf(response);
+      const state = stateOf(response, offset + got);
       if (state.bytes !== expected.bytes || state.tag !== (expected.tag ?? state.tag)) {
         await response.body?.cancel();
         throw new DatasetError(
@@ -161,10 +161,16 @@ export class HttpFile {
   }
 }
 
-function stateOf(response: Response): FileState {
-  const total = /^bytes \d+-\d+\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1];
+/** @param from where the bytes that were asked for begin */
+function stateOf(response: Response, from: number): FileState {
+  const [, first, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(response.headers.get('content-range') ?? '') ?? [];
   if (total === undefined)
     throw new DatasetError(`${shownUrl(response.url)} answers a range without saying how long the file is`);
+  if (Number(first) !== from) {
+    throw new DatasetError(
+      `${shownUrl(response.url)} cannot be read in ranges: its server sends bytes from ${first} on, not from ${from} on`,
+    );
+  }
   return { bytes: Number(total), tag: response.headers.get('etag') ?? '' };
 }
 

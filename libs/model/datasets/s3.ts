@@ -2,7 +2,7 @@
 // Refuses to know: ranges, retries and what is in the object. Credentials go nowhere but into signatures.
 import { AwsClient } from 'aws4fetch';
 import type { S3Access } from './dataset-access.js';
-import type { HttpGet } from './http-file.js';
+import { plainGet, type HttpGet } from './http-file.js';
 
 /** Reads `s3://bucket/key`. */
 export function s3Get(access: S3Access): HttpGet {
@@ -17,6 +17,8 @@ export function s3Get(access: S3Access): HttpGet {
       region,
     });
   return async (url, headers, signal) => {
+    // Where a redirect leads is not the store's address: it gets no signature.
+    if (!url.startsWith('s3:')) return plainGet(url, headers, signal);
     const address = addressOf(url, access);
     const request = client === undefined ? new Request(address, { headers }) : await client.sign(address, { headers });
     return fetch(request, { signal, redirect: 'manual' });

@@ -231,6 +231,8 @@ describe('archives over HTTP', () => {
     expect(Buffer.from(await images.read('train', 2))).toEqual(await files.jpeg(3));
     expect(images.nameOf('test', 0)).toBe(`${server.url}/open/val.tar: 1.webp`);
     const asked = server.requests.length;
+    // Byte caches count it, and other threads are sent it, by its buffer.
+    expect((await images.read('train', 1)).buffer.byteLength).toBe((await files.png(2)).length);
     const again = imagesOfArchives(await ensureArchiveIndex(patterns, folder, where), opener());
     const before = server.requests.length;
     for (const id of [0, 1, 2]) await again.read('train', id);
@@ -249,8 +251,6 @@ describe('archives over HTTP', () => {
       deaths += 1;
       const { from, to, piece } = pieceOf(file, range);
       const etag = index.stamps[`${server.url}/open/pets-00.tar`]!.split(' ')[1]!;
-    // Byte caches count it, and other threads are sent it, by its buffer.
-    expect((await images.read('train', 1)).buffer.byteLength).toBe((await files.png(2)).length);
       response.writeHead(206, {
         'content-range': `bytes ${from}-${to}/${file.length}`,
         'content-length': piece.length,
@@ -312,6 +312,20 @@ describe('archives over HTTP', () => {
     expect(await problemOf(source.read(0, 10))).toMatch(/has changed/);
   });
 
+  it('of which a server sends other bytes than were asked for are refused', async () => {
+    const index = await ensureArchiveIndex(patterns, folder, where);
+    server.misbehave = (request, response) => {
+      const { range } = request.headers;
+      if (range === 'bytes=0-0') return false;
+      const { length } = archives['pets-00.tar'];
+      const etag = index.stamps[`${server.url}/open/pets-00.tar`]!.split(' ')[1]!;
+      const headers = { 'content-range': `bytes 5-${length - 1}/${length}`, etag };
+      return Boolean(response.writeHead(206, headers).end(archives['pets-00.tar'].subarray(5)));
+    };
+    const images = imagesOfArchives(index, opener({ ...where, cacheDir: undefined }));
+    expect(await problemOf(images.read('train', 0))).toMatch(/sends bytes from 5 on, not from 0 on/);
+  });
+
   it('outside the allowed prefixes are refused, by themselves and by redirects', async () => {
     server.files.set('/closed/a.tar', archives['val.tar']);
     expect(await problemOf(opener().open(`${server.url}/closed/a.tar`))).toMatch(
@@ -355,6 +369,15 @@ describe('archives in an S3-compatible store', () => {
       expect(headers['x-amz-content-sha256']).toBeDefined();
     }
     expect((await readFile(index.file)).includes('a-secret')).toBe(false);
+    // Elsewhere, where a redirect leads, nobody gets a signature.
+    server.files.set('/mirror/val.tar', (await petArchives())['val.tar']);
+    server.misbehave = (request, response) =>
+      request.url === '/bucket/sets/val.tar' &&
+      Boolean(response.writeHead(307, { location: `${server.url}/mirror/val.tar` }).end());
+    const both = { ...where, urlPrefixes: [...where.urlPrefixes, `${server.url}/mirror`] };
+    await new ArchiveOpener(folder, both).open('s3://bucket/sets/val.tar');
+    expect(server.requests.at(-1)).toMatchObject({ path: '/mirror/val.tar' });
+    expect(server.requests.at(-1)!.headers.authorization).toBeUndefined();
     server.misbehave = (_request, response) => Boolean(response.writeHead(403).end());
     const problem = await problemOf(new ArchiveOpener(folder, where).open('s3://bucket/sets/val.tar'));
     expect(problem).toMatch(/^s3:\/\/bucket\/sets\/val.tar cannot be read: HTTP status 403, access is denied/);
