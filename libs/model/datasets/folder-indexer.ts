@@ -87,6 +87,8 @@ export async function indexFolder(options: FolderIndexing): Promise<Uint8Array> 
 
 /** Whether nothing was added, removed or renamed since the index was made. Files that were overwritten show when they are read. */
 export async function isFresh(index: ImageIndex, root: string): Promise<boolean> {
+  // One without stamps says nothing of what it was made from.
+  if (Object.keys(index.stamps).length === 0) return false;
   for (const [name, stamp] of Object.entries(index.stamps)) {
     if ((await stampOf(path.join(root, name)).catch(() => undefined)) !== stamp) return false;
   }

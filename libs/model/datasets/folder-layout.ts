@@ -185,7 +185,9 @@ class Walk {
     return (await stat(path.join(this.root, name)).catch(() => undefined)) !== undefined;
   }
 
+  /** Throws DatasetError where it is a link that leads out. */
   async stamp(name: string): Promise<void> {
+    await this.#mustBeInside(name);
     this.stamps[name] = await stampOf(path.join(this.root, name));
   }
 
@@ -193,7 +195,6 @@ class Walk {
     const at = path.join(this.root, folder);
     let entries;
     try {
-      await this.#mustBeInside(folder);
       await this.stamp(folder);
       entries = await readdir(at, { withFileTypes: true });
     } catch (error) {

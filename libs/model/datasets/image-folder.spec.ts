@@ -239,6 +239,14 @@ describe('a folder that is laid out in another way', () => {
     const where = { datasetsFolder: datasets };
     expect(await problemOf(ensureFolderIndex(root))).toMatch(/linked.jpg is a symbolic link that leads out/);
     expect((await ensureFolderIndex(root, where)).head.trainCount).toBe(5);
+    const flat = path.join(datasets, 'flat');
+    await addFiles(flat, {
+      'train/cat/1.jpg': await files.jpeg(),
+      'train/dog/1.jpg': await files.jpeg(),
+      'val/1.jpg': await files.jpeg(),
+    });
+    await symlink(path.join(outside, 'secret/1.jpg'), path.join(flat, 'val_labels.txt'));
+    expect(await problemOf(ensureFolderIndex(flat, where))).toMatch(/val_labels.txt is a symbolic link that leads out/);
     for (const [link, target] of [
       ['train/cat/out.jpg', path.join(outside, 'secret/1.jpg')],
       ['train/out', path.join(outside, 'secret')],
@@ -297,6 +305,14 @@ describe('an index that is there', () => {
     bytes[bytes.length - 20]! ^= 1;
     await writeFile(path.join(root, 'train/cat/1.JPEG'), bytes);
     expect(await problemOf(checked.read('train', 0))).toMatch(/its checksum is another one/);
+  });
+
+  it('is not written through a link that came with the dataset', async () => {
+    const outside = await folder({ precious: 'precious' });
+    const root = await folder(await smallFolder());
+    await symlink(path.join(outside, 'precious'), path.join(root, `${indexFileName}.journal`));
+    expect(await problemOf(ensureFolderIndex(root))).toMatch(/journal is a symbolic link, and nothing is written/);
+    expect(await readFile(path.join(outside, 'precious'), 'utf8')).toBe('precious');
   });
 
   it('lies in the cache where the folder cannot be written to', async () => {

@@ -45,12 +45,28 @@ describe('an index', () => {
         expect([archives.head.trainCount, archives.head.testCount]).toEqual([trainCount, entries.length - trainCount]);
         const found = Array.from({ length: archives.count }, (_, row) => archives.entryAt(row));
         expect(found).toEqual(entries.map((one) => ({ ...one, modifiedMs: 0, checksum: contents ? one.checksum : 0 })));
-        const ofFolder = await decodeIndex(encoded(entries, trainCount, 'imagefolder'), 'spec');
+        const plain = entries.map((one) => ({ ...one, name: one.name.replaceAll('/', '-') }));
+        const ofFolder = await decodeIndex(encoded(plain, trainCount, 'imagefolder'), 'spec');
         const times = Array.from({ length: ofFolder.count }, (_, row) => ofFolder.entryAt(row));
-        expect(times).toEqual(entries.map((one) => ({ ...one, offset: 0 })));
+        expect(times).toEqual(plain.map((one) => ({ ...one, offset: 0 })));
       }),
       { numRuns: 50 },
     );
+  });
+
+  it('of which a path leads out of the dataset is refused', async () => {
+    const builder = new ImageIndexBuilder();
+    const one = { container: 0, label: 0, name: 'n', bytes: 1, offset: 0, checksum: 0, modifiedMs: 0, traits: 0 };
+    builder.add(one);
+    for (const kind of ['imagefolder', 'webdataset'] as const) {
+      for (const container of ['/etc', '../secrets', 'train/../../secrets']) {
+        const head = { kind, classNames: ['a'], containers: [container], trainCount: 1, contents: false };
+        const bytes = builder.encode(head, { report: emptyReport(), stamps: {} });
+        await expect(decodeIndex(bytes, 'spec'), container).rejects.toThrow('names files outside');
+      }
+    }
+    const climbing = encoded([{ ...one, name: '../../secret.jpg' }], 1, 'imagefolder');
+    await expect(decodeIndex(climbing, 'spec')).rejects.toThrow('names files outside');
   });
 
   it('has a hash of all that determines samples, and of nothing else', async () => {

@@ -6,6 +6,7 @@ import { open, readFile, rename, rm } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
+import { isArchiveUrl } from '../job-spec-datasets.js';
 import { DatasetError } from './dataset-error.js';
 import type { Part } from './encoded-images.js';
 import { imageReportSchema, type ImageReport } from './image-report.js';
@@ -297,11 +298,22 @@ export async function decodeIndex(bytes: Uint8Array, name: string): Promise<Imag
     if (crc32(file.subarray(layout.factsAt)) !== view.getUint32(20, true)) throw damaged();
     const facts = factsSchema.parse(json(layout.factsAt, view.getUint32(16, true)));
     const columns = columnsIn(buffer, head, layout, file.byteOffset);
+    if (leadsOut(head, columns)) {
+      throw new DatasetError(`The index ${name} names files outside its dataset's folder; ${remedy}`);
+    }
     return new ImageIndex(head, hash, facts, columns, notesIn(buffer, head, layout, file.byteOffset), name);
   } catch (error) {
     if (error instanceof DatasetError) throw error;
     throw damaged();
   }
+}
+
+/** An index may have come with a dataset from anywhere: paths in it are not to be followed to other files of this host. */
+function leadsOut({ kind, containers }: Head, { names }: Columns): boolean {
+  const paths = containers.filter((path) => kind === 'imagefolder' || !isArchiveUrl(path));
+  if (paths.some((path) => path.startsWith('/') || path.split(/[/\\]/).includes('..'))) return true;
+  // A name in a folder is one component; a member of an archive is no path.
+  return kind === 'imagefolder' && names.includes(0x2f);
 }
 
 const remedy = 'remove it, and `lockstep dataset index` makes it anew';

@@ -1,7 +1,9 @@
 // Owns: what an indexing that was broken off has found so far: a line per folder or archive, appended when it is done.
 // Refuses to know: what a finding means. A torn last line is dropped; a journal of another indexing is begun anew.
+import { constants } from 'node:fs';
 import { open, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
+import { DatasetError } from './dataset-error.js';
 
 /** What was found in one folder or archive. */
 const findingsSchema = z.strictObject({
@@ -45,7 +47,10 @@ export class IndexJournal {
     const whole = text.slice(0, text.lastIndexOf('\n') + 1);
     const lines = whole.split('\n').slice(0, -1);
     const fits = lines[0] === first;
-    const file = await open(path, fits ? 'r+' : 'w');
+    const file = await openItself(
+      path,
+      fits ? constants.O_RDWR : constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC,
+    );
     if (fits) await file.truncate(Buffer.byteLength(whole));
     else await file.writeFile(`${first}\n`);
     const known = new Map<string, string>();
@@ -82,7 +87,19 @@ export class IndexJournal {
 /** For appending: what is there was cut to whole lines. */
 async function reopened(path: string, file: FileHandle): Promise<FileHandle> {
   await file.close();
-  return open(path, 'a');
+  return openItself(path, constants.O_WRONLY | constants.O_APPEND);
+}
+
+/** A dataset may have come with a link of this name: what it leads to is not to be written over. */
+async function openItself(path: string, flags: number): Promise<FileHandle> {
+  try {
+    return await open(path, flags | constants.O_NOFOLLOW, 0o666);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ELOOP') throw error;
+    throw new DatasetError(`${path} is a symbolic link, and nothing is written through it: remove it`, {
+      cause: error,
+    });
+  }
 }
 
 function keyOf(line: string): string {

@@ -105,7 +105,8 @@ async function isFresh(index: ImageIndex, opener: ArchiveOpener, signal: AbortSi
     stampsAtOnce,
     async ([name, stamp]) => (await opener.open(name, signal)).stamp === stamp,
   );
-  return same.every(Boolean);
+  // One without stamps says nothing of what it was made from.
+  return same.length > 0 && same.every(Boolean);
 }
 
 /** Whether each archive that is a local file is there, with the length that it was indexed with. */
