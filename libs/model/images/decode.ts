@@ -34,32 +34,20 @@ export async function readHeader(bytes: Uint8Array): Promise<ImageHeader> {
   return { width: autoOrient.width, height: autoOrient.height, format, turned: orientation > 1 };
 }
 
-/** Largest of 1, 2, 4, 8 by which a JPEG may be shrunk while it is decoded, and still be `scale` times too large or just right. */
-export function shrinkFor({ format }: ImageHeader, scale: number): 1 | 2 | 4 | 8 {
-  if (format !== 'jpeg' || scale < 2) return 1;
-  return scale < 4 ? 2 : scale < 8 ? 4 : 8;
-}
-
 /**
  * The region's pixels: RGB, 8 bits each, row by row. Anything else is converted: grey, CMYK, palettes, 16 bits; alpha is dropped.
+ * Always at full size: what sharp makes of a JPEG that it may shrink while it decodes depends on odd sides and on EXIF's turn.
  *
- * @param shrink decodes the image at 1 / shrink of its size, rounded up; the region is one of that
  * @throws ImageError
  */
 export async function decodeRegion(
   bytes: Uint8Array,
   { width, height, turned }: ImageHeader,
   region: Region,
-  shrink: 1 | 2 | 4 | 8 = 1,
 ): Promise<Uint8Array> {
   const { data, info } = await explained(() => {
     const image = sharp(bytes, { ...options, autoOrient: turned });
-    if (shrink > 1) {
-      const size = { width: Math.ceil(width / shrink), height: Math.ceil(height / shrink) };
-      image.resize({ ...size, fit: 'fill', kernel: 'linear', fastShrinkOnLoad: true });
-    }
-    const whole = shrink === 1 && region.width === width && region.height === height;
-    if (!whole) image.extract(region);
+    if (region.width !== width || region.height !== height) image.extract(region);
     return image.removeAlpha().toColourspace('srgb').raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
   });
   if (info.channels !== 3 || info.width !== region.width || info.height !== region.height) {

@@ -1,7 +1,7 @@
 // Owns: the way from one encoded image to the numbers that the network sees: header, view, decoding, resizing, normalising.
 // Refuses to know: where the bytes come from, threads, and who waits.
 import { normalisationTable } from '../augment.js';
-import { decodeRegion, type ImageHeader, readHeader, type Region, shrinkFor } from './decode.js';
+import { decodeRegion, type ImageHeader, readHeader, type Region } from './decode.js';
 import { normaliseInto } from './normalise.js';
 import { type AxisWeights, axisWeights, resample, ResampleScratch, sourceRange } from './resample.js';
 import { type AxisView, centerView, type ImageAugmentation, type ImageView, scaledTo, trainView } from './views.js';
@@ -34,7 +34,7 @@ export async function prepareImage(bytes: Uint8Array, recipe: ImageRecipe, out: 
       ? centerView(header, imageSize)
       : trainView(training.augmentation, header, imageSize, training);
   const wanted = { width: imageSize, height: imageSize };
-  const window = await decodeWindow(bytes, header, view, wanted, training !== undefined);
+  const window = await decodeWindow(bytes, header, view, wanted);
   // From here on nothing waits: all images of a thread are resized in the same memory.
   const pixels = resizeWindow(window);
   normaliseInto(pixels, imageSize, view.flip, normalisationTable(mean, std, view.shift), out);
@@ -53,7 +53,7 @@ export async function decodeTestImage(bytes: Uint8Array, shorterSide: number): P
   const size = scaledTo(header, shorterSide);
   const across = { start: 0, size: header.width, scaledSize: size.width, first: 0 };
   const down = { start: 0, size: header.height, scaledSize: size.height, first: 0 };
-  const window = await decodeWindow(bytes, header, { across, down }, size, false);
+  const window = await decodeWindow(bytes, header, { across, down }, size);
   return { ...size, pixels: resizeWindow(window).slice() };
 }
 
@@ -65,21 +65,18 @@ interface Window {
   readonly rows: AxisWeights;
 }
 
-/** Decodes no more than the wanted pixels need; of a JPEG that is much too large, where that may be, a smaller one. */
+/** Decodes no more than the wanted pixels need. */
 async function decodeWindow(
   bytes: Uint8Array,
   header: ImageHeader,
   { across, down }: Pick<ImageView, 'across' | 'down'>,
   wanted: { readonly width: number; readonly height: number },
-  mayShrink: boolean,
 ): Promise<Window> {
-  const scale = Math.min(across.size / across.scaledSize, down.size / down.scaledSize);
-  const shrink = mayShrink ? shrinkFor(header, scale) : 1;
-  const columns = weightsOf(across, header.width, wanted.width, shrink);
-  const rows = weightsOf(down, header.height, wanted.height, shrink);
+  const columns = weightsOf(across, wanted.width);
+  const rows = weightsOf(down, wanted.height);
   const [x, y] = [sourceRange(columns), sourceRange(rows)];
   const region = { left: x.first, top: y.first, width: x.end - x.first, height: y.end - y.first };
-  return { source: await decodeRegion(bytes, header, region, shrink), region, columns, rows };
+  return { source: await decodeRegion(bytes, header, region), region, columns, rows };
 }
 
 const scratch = new ResampleScratch();
@@ -94,13 +91,6 @@ function resizeWindow({ source, region, columns, rows }: Window): Uint8Array {
   return pixels;
 }
 
-function weightsOf(view: AxisView, sourceSize: number, count: number, shrink: number): AxisWeights {
-  const ratio = Math.ceil(sourceSize / shrink) / sourceSize;
-  return axisWeights({
-    boxStart: view.start * ratio,
-    boxSize: view.size * ratio,
-    scaledSize: view.scaledSize,
-    first: view.first,
-    count,
-  });
+function weightsOf({ start, size, scaledSize, first }: AxisView, count: number): AxisWeights {
+  return axisWeights({ boxStart: start, boxSize: size, scaledSize, first, count });
 }
