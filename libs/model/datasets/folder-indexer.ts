@@ -14,6 +14,11 @@ import { IndexJournal, type UnitFindings } from './index-journal.js';
 export interface IndexingOptions {
   /** Reads every file, decodes it and keeps its checksum, in place of looking at its header and end. @default false */
   readonly full?: boolean;
+  /**
+   * Looks at the size and time of every file of a folder, also where no folder has changed: files may have been overwritten. With
+   * `full` all are read again. @default false
+   */
+  readonly lookAgain?: boolean;
   /** Told after every few hundred images and after every folder. */
   readonly onProgress?: (progress: IndexingProgress) => void;
   readonly signal?: AbortSignal;
@@ -76,7 +81,7 @@ export async function indexFolder(options: FolderIndexing): Promise<Uint8Array> 
       tell();
       assembly.add(unit, findings);
     }
-    const bytes = assembly.encode(root);
+    const bytes = assembly.encode(root, await stampsOf(root, assembly.broken));
     await journal.remove();
     return bytes;
   } catch (error) {
@@ -85,12 +90,25 @@ export async function indexFolder(options: FolderIndexing): Promise<Uint8Array> 
   }
 }
 
-/** Whether nothing was added, removed or renamed since the index was made. Files that were overwritten show when they are read. */
+/** Stamps of files by name; of one that is not there an empty one. */
+async function stampsOf(root: string, names: readonly string[]): Promise<Record<string, string>> {
+  const stamps = await mapLimited(names, atOnce, async (name) => [name, await stampOrNone(root, name)] as const);
+  return Object.fromEntries(stamps);
+}
+
+function stampOrNone(root: string, name: string): Promise<string> {
+  return stampOf(path.join(root, name)).catch(() => '');
+}
+
+/**
+ * Whether nothing was added, removed or renamed since the index was made, and what was broken is as it was. That another file was
+ * overwritten shows only when it is read, or looked at again.
+ */
 export async function isFresh(index: ImageIndex, root: string): Promise<boolean> {
   // One without stamps says nothing of what it was made from.
   if (Object.keys(index.stamps).length === 0) return false;
   for (const [name, stamp] of Object.entries(index.stamps)) {
-    if ((await stampOf(path.join(root, name)).catch(() => undefined)) !== stamp) return false;
+    if ((await stampOrNone(root, name)) !== stamp) return false;
   }
   return true;
 }
@@ -206,6 +224,8 @@ class Assembly {
   readonly #containers: string[] = [];
   readonly #report: ImageReport = emptyReport();
   readonly #counts: Uint32Array;
+  /** Files that are left out. */
+  readonly broken: string[] = [];
   #trainCount = 0;
 
   constructor(layout: FolderLayout, full: boolean) {
@@ -221,7 +241,10 @@ class Assembly {
     const container = this.#containers.length - 1;
     const labels = new Map(unit.names.map((name, at) => [name, unit.labels[at]!]));
     this.#report.files += unit.names.length;
-    for (const [name, problem] of findings.broken) note(this.#report.broken, `${unit.folder}/${name} ${problem}`);
+    for (const [name, problem] of findings.broken) {
+      note(this.#report.broken, `${unit.folder}/${name} ${problem}`);
+      this.broken.push(`${unit.folder}/${name}`);
+    }
     for (const [name, bytes, offset, checksum, modifiedMs, traits] of findings.entries) {
       const label = labels.get(name)!;
       this.#builder.add({ container, label, name, bytes, offset, checksum, modifiedMs, traits });
@@ -231,7 +254,8 @@ class Assembly {
     if (unit.part === 'train') this.#trainCount = this.#builder.count;
   }
 
-  encode(root: string): Uint8Array {
+  /** @param brokenStamps of files that are left out: when one is mended, the index is made anew */
+  encode(root: string, brokenStamps: Readonly<Record<string, string>>): Uint8Array {
     const { classNames, stamps } = this.#layout;
     const lost = classNames.find((_name, label) => this.#counts[label] === 0);
     if (lost !== undefined) {
@@ -247,7 +271,7 @@ class Assembly {
       trainCount: this.#trainCount,
       contents: this.#full,
     } as const;
-    return this.#builder.encode(head, { report: this.#report, stamps: { ...stamps } });
+    return this.#builder.encode(head, { report: this.#report, stamps: { ...stamps, ...brokenStamps } });
   }
 }
 

@@ -1,8 +1,9 @@
-import { mkdir, readFile, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { resolveJobSpec, type DatasetSpec } from '../job-spec.js';
 import { DatasetError } from './dataset-error.js';
+import { isFresh } from './folder-indexer.js';
 import { ensureFolderIndex, findFolderIndex, openImageFolder } from './image-folder.js';
 import { indexFileName } from './index-places.js';
 import { addFiles, files, folderOf, smallFolder } from './image-files.fixture.js';
@@ -305,6 +306,36 @@ describe('an index that is there', () => {
     bytes[bytes.length - 20]! ^= 1;
     await writeFile(path.join(root, 'train/cat/1.JPEG'), bytes);
     expect(await problemOf(checked.read('train', 0))).toMatch(/its checksum is another one/);
+  });
+
+  it('is made anew where a broken file was mended in place', async () => {
+    const root = await folder({ ...(await smallFolder()), 'train/cat/3.jpg': await files.truncated() });
+    await symlink('nowhere.jpg', path.join(root, 'train/cat/4.jpg'));
+    const { file, report } = await ensureFolderIndex(root);
+    expect(report.broken.count).toBe(2);
+    const made = await stat(file);
+    await ensureFolderIndex(root);
+    expect((await stat(file)).ino).toBe(made.ino);
+    await writeFile(path.join(root, 'train/cat/3.jpg'), await files.jpeg(50));
+    expect((await ensureFolderIndex(root)).report.broken.names).toEqual(['train/cat/4.jpg cannot be read (ENOENT)']);
+  });
+
+  it('is made anew when told to look again where a file was overwritten in place', async () => {
+    const root = await folder(await smallFolder());
+    const before = await ensureFolderIndex(root);
+    const image = await files.png(40);
+    await writeFile(path.join(root, 'train/cat/1.JPEG'), image);
+    expect((await ensureFolderIndex(root)).hash).toBe(before.hash);
+    const after = await ensureFolderIndex(root, {}, { lookAgain: true });
+    expect(after.entryAt(0)).toMatchObject({ name: '1.JPEG', bytes: image.length });
+    expect((await ensureFolderIndex(root)).hash).toBe(after.hash);
+  });
+
+  it('is made anew where it has no stamps', async () => {
+    const root = await folder(await smallFolder());
+    const index = await ensureFolderIndex(root);
+    expect(await isFresh(index, root)).toBe(true);
+    expect(await isFresh(Object.assign(Object.create(index) as typeof index, { stamps: {} }), root)).toBe(false);
   });
 
   it('is not written through a link that came with the dataset', async () => {

@@ -57,11 +57,14 @@ export async function ensureFolderIndex(
 ): Promise<ImageIndex> {
   const older = await findFolderIndex(root, where);
   const full = options.full === true || older?.head.contents === true;
-  if (older !== undefined && older.head.contents === full && (await isFresh(older, root))) return older;
+  const lookAgain = options.lookAgain === true;
+  if (!lookAgain && older !== undefined && older.head.contents === full && (await isFresh(older, root))) return older;
+  // Who asks for contents to be read does not trust sizes and times.
+  const everything = lookAgain && options.full === true;
   const file = await placeToWrite(await placesOfFolder(root, where));
   const allowedRoots = where.datasetsFolder === undefined ? [] : [await realpath(where.datasetsFolder)];
   const indexing = { ...options, root, full, journal: `${file}.journal`, allowedRoots };
-  await saveIndex(file, await indexFolder(older === undefined ? indexing : { ...indexing, older }));
+  await saveIndex(file, await indexFolder(older === undefined || everything ? indexing : { ...indexing, older }));
   return loadSaved(file);
 }
 

@@ -41,7 +41,7 @@ export async function indexDatasetCommand(
       onWait: (holder) => bar.say(`Waiting for process ${holder ?? '?'}, which is indexing it …`),
     });
     try {
-      const indexing = { full: options.full === true, onProgress: bar.show, signal: stop.signal };
+      const indexing = { full: options.full === true, lookAgain: true, onProgress: bar.show, signal: stop.signal };
       const index = await ensureImageIndex(name, location, config.datasetAccess, indexing);
       bar.end();
       if (options.json === true) printJson(summaryOf(index));
