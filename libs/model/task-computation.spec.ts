@@ -120,3 +120,20 @@ it('goes on after a task that failed, and refuses what does not fit', () => {
   expect(() => compute([], good)).toThrow('at least one shard');
   expect(() => compute(shards, targetOf(new Float32Array(3)))).toThrow('layout');
 });
+
+it('hands on gradients that are read later also where a net has no statistics to tell the end', () => {
+  const plainModel = modelOf('plain8', { shortcut: 'A', imageSize: 8, batchNorm: false });
+  const network = loadedNetwork(plainModel, 'float32');
+  const before = liveTensors();
+  const [plain, lagged] = [0, 7].map((readLag) => {
+    const gradient = new Float32Array(network.layout.parameterCount).fill(NaN);
+    computeTask(network, shards.slice(0, 3), miniBatchSamples, {
+      ...{ gradient, statistics: new Float32Array(0), readLag },
+      onProgress: () => undefined,
+    });
+    return gradient;
+  });
+  expect(lagged).toEqual(plain);
+  expect(liveTensors()).toBe(before);
+  network.dispose();
+});

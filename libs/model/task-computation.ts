@@ -59,6 +59,7 @@ export function computeTask(
     const sink = index < shards.length - 1 ? sums.leafSink(weight) : rootSink(sums, target, weight);
     const lagged = laggedSink(sink, target.readLag ?? 0);
     const result = network.trainShard(images, labels, 1 / miniBatchSamples, lagged);
+    lagged.flush();
     total.samples += labels.length;
     total.lossSum += result.lossSum;
     total.top1Hits += result.top1Hits;

@@ -141,7 +141,8 @@ export class Computer {
   /** Throws `ComputeAborted` and `ParametersLost`. */
   #wait(id: number, arrived: Int32Array, end: number): void {
     const started = performance.now();
-    waitForElements(arrived, end, () => this.#checkWanted(id));
+    // Waiting is no standstill: what bounds a pull is the pull's own business.
+    waitForElements(arrived, end, () => this.#step(id));
     const ended = performance.now();
     this.#waitedMs += ended - started;
     if (ended - started > notableWaitMs) this.#note('wait', started, ended);

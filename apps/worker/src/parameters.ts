@@ -278,6 +278,9 @@ async function pullOnce(
     inner.abort(error);
     // Nobody may still write to the memory when it is used again.
     await Promise.allSettled(pulls);
+    // Before the header a deadline says that the version does not exist yet; behind it, that the way is too slow.
+    const tooSlow = startedMs !== undefined && error instanceof WireError && error.fault === 'deadline';
+    if (tooSlow) throw new BrokenVersion(`they did not arrive whole in time: ${error.message}`);
     throw error;
   }
   const [name] = names;

@@ -6,11 +6,11 @@ import { blockMessage, blockTable, versionChecksum } from '#proto/blocks.js';
 import { unaryCall } from '#proto/calls.js';
 import { Outcome, type ReportProbeResponse } from '#proto/generated/lockstep/v1/pool.js';
 import type { TaskEntry } from '#proto/task-entry.js';
+import { abortableInput } from './abortable-input.js';
 import type { Compute } from './compute-client.js';
 import type { JobContext } from './job-contexts.js';
 import type { PoolCaller } from './pool-caller.js';
 import { SharedBuffers } from './shared-buffers.js';
-import { prepareInput } from './task-input.js';
 import { TaskFailure } from './withdrawal.js';
 
 const reportDeadlineMs = 10_000;
@@ -58,7 +58,7 @@ export class Probes {
   async #compute(job: JobContext, probe: TaskEntry, signal: AbortSignal): Promise<number> {
     const { spec, layout } = job;
     const { precision, labelSmoothing, wire, seed } = spec.training;
-    const images = await prepareInput(probe, job, this.#inputs, signal);
+    const images = await abortableInput(probe, job, this.#inputs, signal);
     try {
       const { parameters, statistics } = initialState(spec.model, layout, seed);
       const gradient =

@@ -8,6 +8,7 @@ import { entryId, type TaskEntry, taskName, toWireKey } from '#proto/task-entry.
 import { hostClockMs } from '#proto/host-clock.js';
 import type { SpanRing } from '#proto/span-ring.js';
 import { WireError } from '#proto/wire-error.js';
+import { abortableInput } from './abortable-input.js';
 import { isLost } from './arrivals.js';
 import type { Compute } from './compute-client.js';
 import type { ComputeJob, ComputeParameters, ComputeTotals } from './compute-protocol.js';
@@ -19,7 +20,7 @@ import { Probes } from './probe.js';
 import { GradientPush } from './push.js';
 import { SharedBuffers } from './shared-buffers.js';
 import { StarvationClock } from './starvation.js';
-import { prepareInput, type TaskInput } from './task-input.js';
+import type { TaskInput } from './task-input.js';
 import { delay, messageOf, type ReleaseReason, TaskFailure, unlessAborted, Withdrawn } from './withdrawal.js';
 
 export interface StageServices {
@@ -88,7 +89,7 @@ export class TaskStages implements Stages<PreparedTask> {
     const watch = this.#starvation.preparation();
     const [images, parameters] = await Promise.allSettled(
       [
-        this.#noting(task, 'images', 'images', this.#input(task, job, both)),
+        this.#noting(task, 'images', 'images', abortableInput(task, job, this.#inputs, both)),
         this.#noting(task, 'parameters', 'wait', this.#services.parameters.acquire(request, both)),
       ].map((part, index) => {
         const came = (): void => (index === 0 ? watch.images() : watch.parameters());
@@ -104,20 +105,6 @@ export class TaskStages implements Stages<PreparedTask> {
     }
     for (const part of [images, parameters]) if (part.status === 'fulfilled') part.value.release();
     throw signal.aborted ? signal.reason : failed.signal.reason;
-  }
-
-  /** Does not wait for a read that nobody wants any more: it may hang. Its memory stays lent until it ends. */
-  async #input(task: TaskEntry, job: JobContext, signal: AbortSignal): Promise<TaskInput> {
-    const input = prepareInput(task, job, this.#inputs, signal);
-    try {
-      return await unlessAborted(input, signal);
-    } catch (error) {
-      void input.then(
-        (late) => late.release(),
-        () => undefined, // told already, or of no interest any more
-      );
-      throw error;
-    }
   }
 
   /** The coordinator has this task's gradient, and has not decided on it yet. */

@@ -6,18 +6,24 @@ import { identity } from '../tensorflow/kernels.js';
 import type { Tensor } from '../tensorflow/tensor.js';
 import type { GradientSink } from './sink.js';
 
+export interface LaggedSink extends GradientSink {
+  /** Hands on all that is kept; to be called when the pass is over, as nets without statistics do not tell its end. */
+  flush(): void;
+}
+
 /**
  * A sink that keeps the newest `lag` gradients. On a GPU kernels are queued, and reading a gradient waits for its kernel: read at
  * once, the queue runs dry after each layer; read a few layers later, it is finished while the device has work left. What is kept
  * is a second handle on the same memory; should the pass fail, the scope that it runs in frees it.
  */
-export function laggedSink(sink: GradientSink, lag: number): GradientSink {
-  if (lag === 0) return sink;
+export function laggedSink(sink: GradientSink, lag: number): LaggedSink {
+  if (lag === 0) return { ...sink, flush: () => undefined };
   const kept: { readonly entry: TensorEntry; readonly gradient: Tensor }[] = [];
   const release = (most: number): void => {
     while (kept.length > most) {
-      const { entry, gradient } = kept.shift()!;
+      const { entry, gradient } = kept[0]!;
       sink.onGradient(entry, gradient);
+      kept.shift();
       gradient.dispose();
     }
   };
@@ -30,6 +36,14 @@ export function laggedSink(sink: GradientSink, lag: number): GradientSink {
       // They follow the last gradient.
       release(0);
       sink.onStatistics(entry, values);
+    },
+    flush() {
+      try {
+        release(0);
+      } finally {
+        // Nobody else frees them when one of them could not be handed on.
+        for (const { gradient } of kept.splice(0)) gradient.dispose();
+      }
     },
   };
 }

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace lockstep {
@@ -12,8 +13,12 @@ namespace {
 /** Helpers that sleep until there are tasks; the caller works too. One caller at a time has them, others work alone. */
 class Pool {
  public:
-  explicit Pool(int helpers) : helpers_(helpers) {
-    for (int helper = 0; helper < helpers; helper++) std::thread([this] { help(); }).detach();
+  explicit Pool(int wanted) {
+    try {
+      for (; helpers_ < wanted; helpers_++) std::thread([this] { help(); }).detach();
+    } catch (const std::system_error&) {
+      // The system gives no more threads: those that there are do, and the bits are the same.
+    }
   }
 
   void run(int64_t tasks, void (*work)(void*, int64_t), void* context) {
@@ -56,7 +61,7 @@ class Pool {
     }
   }
 
-  const int helpers_;
+  int helpers_ = 0;
   std::mutex callers_;
   std::mutex mutex_;
   std::condition_variable wake_;

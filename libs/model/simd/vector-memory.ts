@@ -27,7 +27,8 @@ export class VectorMemory {
 
   /** @param bytes how much is wanted at most; what is never used costs nothing */
   static ofBytes(bytes: number): VectorMemory {
-    const pages = Math.min(mostPages, Math.ceil(bytes / pageBytes) + pagesForScratch);
+    // One page short of 4 GiB at most: an address behind the last element must not wrap to 0.
+    const pages = Math.min(mostPages - 1, Math.ceil(bytes / pageBytes) + pagesForScratch);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     new Int32Array(memory.buffer, 0, 1).fill(1);
     return new VectorMemory(memory);
@@ -52,9 +53,12 @@ export class VectorMemory {
 
   #take(bytes: number): number | undefined {
     const lines = Math.ceil(bytes / lineBytes);
-    const first = Atomics.add(this.#used, 0, lines);
-    if ((first + lines) * lineBytes <= this.memory.buffer.byteLength) return first * lineBytes;
-    Atomics.sub(this.#used, 0, lines);
-    return undefined;
+    // Only what fits is ever stored: another thread must not take from behind what is given back.
+    for (let first = Atomics.load(this.#used, 0); ;) {
+      if ((first + lines) * lineBytes > this.memory.buffer.byteLength) return undefined;
+      const found = Atomics.compareExchange(this.#used, 0, first, first + lines);
+      if (found === first) return first * lineBytes;
+      first = found;
+    }
   }
 }

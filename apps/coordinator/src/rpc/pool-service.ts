@@ -166,15 +166,15 @@ class WorkerSession {
         return worker.send?.({ $case: 'claimAnswer', value: { key: message.value.key, attempt, go } });
       }
       case 'release': {
-        const { reason, detail } = message.value;
+        const { reason, detail, attempt } = message.value;
         const key = fromWireKey(message.value.key);
         if (key === undefined) return this.#fail(status.INVALID_ARGUMENT, 'The release names no task.');
         const couldNot = complaints[reason];
-        if (couldNot === undefined) return this.#jobs.release(key, worker);
+        if (couldNot === undefined) return this.#jobs.release(key, attempt, worker);
         const complaint = `Worker ${worker.name} could not ${couldNot} ${taskName(key)}: ${detail}`;
         this.#log.warn({ worker: worker.name }, complaint);
         if (reason === ReleaseReason.FAILED) this.#jobs.failed(key, worker, detail);
-        this.#jobs.undone(key, worker, complaint);
+        this.#jobs.undone(key, attempt, worker, complaint);
       }
     }
   }

@@ -55,14 +55,14 @@ export class RunningJobs implements RegistryListener {
     return false;
   }
 
-  release(key: TaskKey, worker: PoolWorker): void {
-    this.#jobs.get(key.jobId)?.trainer.board.release(key, worker.id);
+  release(key: TaskKey, attempt: number, worker: PoolWorker): void {
+    this.#jobs.get(key.jobId)?.trainer.board.release(key, worker.id, attempt);
   }
 
   /** A worker gives a task back that it could not do; `complaint` says why, for people. */
-  undone(key: TaskKey, worker: PoolWorker, complaint: string): void {
+  undone(key: TaskKey, attempt: number, worker: PoolWorker, complaint: string): void {
     this.#jobs.get(key.jobId)?.trainer.complained(complaint);
-    this.release(key, worker);
+    this.release(key, attempt, worker);
   }
 
   /** Another try may end alike: such tasks are counted. */

@@ -23,6 +23,8 @@ const failureRetries = 4;
 const noPush = 0;
 /** Refusals kept per step for the ledger; more are only counted. */
 const keptRefusals = 50;
+/** Outcomes that are nobody's fault. */
+const harmless: ReadonlySet<OutcomeName> = new Set(['duplicate', 'stale', 'no_room']);
 /** Workers whose gradients are here and undecided are told so each time that `relieve` was called so often: by seconds. */
 const heldEvery = 20;
 
@@ -41,6 +43,8 @@ export interface CollectorServices {
   readonly contributionsPerSum: number;
   /** A task is done. */
   readonly onAccepted: () => void;
+  /** A contribution was refused for what it is, not for coming late; `complaint` says so, for people. */
+  readonly onRefused: (complaint: string) => void;
 }
 
 /** A task whose gradient is not finite however often it is computed. */
@@ -352,8 +356,11 @@ export class StepCollector {
     const worker = this.#worker(workerId);
     worker?.noteRefusal(reason);
     if (worker !== undefined) this.#services.workers.changed(worker);
-    if (this.#refused.length < keptRefusals)
-      this.#refused.push({ task, worker: this.#services.workers.nameOf(workerId), attempt, reason });
+    const name = this.#services.workers.nameOf(workerId);
+    if (this.#refused.length < keptRefusals) this.#refused.push({ task, worker: name, attempt, reason });
+    if (harmless.has(reason)) return;
+    const key = { ...this.#tasks.id, task };
+    this.#services.onRefused(`What worker ${name} computed for ${taskName(key)} was refused (${reason}).`);
   }
 
   #collected(): CollectedStep {

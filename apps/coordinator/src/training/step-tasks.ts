@@ -111,6 +111,7 @@ export class StepTasks {
   /** The queue lost this attempt (or never had it): the task is open again unless something happened since. */
   lost(task: number, attempt: number): boolean {
     const entry = this.#tasks[task];
+    entry?.speculative.delete(attempt);
     if (entry?.state !== 'queued' || entry.attempt !== attempt) return false;
     entry.state = 'open';
     return true;
@@ -124,13 +125,15 @@ export class StepTasks {
     const entry = this.#tasks[task];
     if (entry === undefined) return 'unknown-task';
     if (entry.state === 'accepted') return 'already-accepted';
+    // Whoever took a second copy, it is used up.
+    const copy = entry.speculative.delete(attempt);
     if (entry.excluded.has(worker)) {
       // The entry is used up: it has to be queued again, for somebody else.
       this.lost(task, attempt);
       return 'needed-elsewhere';
     }
     if (entry.claims.some((claim) => claim.worker === worker)) return 'in-good-hands';
-    if (entry.state === 'claimed' && !entry.speculative.delete(attempt)) return 'in-good-hands';
+    if (entry.state === 'claimed' && !copy) return 'in-good-hands';
     entry.claims.push({ worker, attempt, since: now });
     entry.state = 'claimed';
     return 'go';

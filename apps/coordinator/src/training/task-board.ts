@@ -223,7 +223,7 @@ export class TaskBoard {
     if (entries.length === 0) return;
     try {
       await this.#options.queue.put(entries);
-      this.#queueProblem = undefined;
+      this.#setQueueProblem(undefined);
     } catch (error) {
       this.#noteQueue(error as Error);
       for (const { open, attempts } of taken) for (const { task, attempt } of attempts) open.tasks.lost(task, attempt);
@@ -238,6 +238,7 @@ export class TaskBoard {
       for (const { task, attempt } of tasks.queuedSince(before)) {
         const id = entryId({ ...tasks.id, task }, attempt);
         const place = await this.#options.queue.placeOf(id);
+        this.#setQueueProblem(undefined);
         if (place === 'active') active.add(id);
         const lost = place === 'nowhere' || (place === 'active' && this.#activeUnclaimed.has(id));
         if (lost && tasks.lost(task, attempt))
@@ -245,7 +246,6 @@ export class TaskBoard {
       }
     }
     this.#activeUnclaimed = active;
-    this.#queueProblem = undefined;
   }
 
   /** Opens what silent and stuck workers hold; says how many tasks. */
@@ -357,7 +357,12 @@ export class TaskBoard {
       const attempt = claim !== undefined && claim.since <= overdue ? tasks.speculate(task) : undefined;
       if (attempt !== undefined) copies.push({ entry: lowest.entryOf(attempt), priority: this.#priorityOf(lowest) });
     }
-    await this.#options.queue.put(copies);
+    try {
+      await this.#options.queue.put(copies);
+    } catch (error) {
+      for (const { entry } of copies) tasks.lost(entry.key.task, entry.attempt);
+      throw error;
+    }
     this.#makeRoom(copies.length, true);
   }
 
@@ -380,7 +385,14 @@ export class TaskBoard {
   #noteQueue(error: Error): void {
     const problem = `The task queue cannot be used: ${error.message}`;
     if (problem !== this.#queueProblem) this.#options.log.warn(problem);
+    this.#setQueueProblem(problem);
+  }
+
+  /** Told at once: outside of passes nobody else does. */
+  #setQueueProblem(problem: string | undefined): void {
+    if (problem === this.#queueProblem) return;
     this.#queueProblem = problem;
+    this.#options.onTrouble();
   }
 }
 

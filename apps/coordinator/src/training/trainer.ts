@@ -211,6 +211,7 @@ export class Trainer {
       seed: spec.training.seed,
       classId: this.job.classId,
       onAccepted: () => this.complaints.clear(),
+      onRefused: (complaint) => this.complained(complaint),
     });
     this.#collector = collector;
     const { jobId, lineage, step, round } = tasks.id;

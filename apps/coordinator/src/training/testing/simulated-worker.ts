@@ -161,7 +161,7 @@ export class SimulatedWorker {
       this.#world.queue.done(this.#preparing!.id);
       this.#preparing = undefined;
       this.stuck = false;
-      if (message.$case === 'yieldTask') this.#world.jobs.release(key, this.#member);
+      if (message.$case === 'yieldTask') this.#world.jobs.release(key, message.value.attempt, this.#member);
     }
     if (message.$case === 'cancelTask' && is(this.#computing?.held)) this.#computing = undefined;
   }
