@@ -3,7 +3,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { resolveJobSpec, type DatasetSpec } from '../job-spec.js';
 import { archiveNames } from './archive-names.js';
-import { ArchiveOpener } from './archive-source.js';
+import { ArchiveOpener, cacheOf } from './archive-source.js';
 import { pieceOf, RangeServer, tarOf } from './archives.fixture.js';
 import { isAllowedUrl, type DatasetAccess } from './dataset-access.js';
 import { DatasetError } from './dataset-error.js';
@@ -434,6 +434,13 @@ describe('the cache of pieces', () => {
     expect(made).toBe(61);
     const [one, other] = await Promise.all([get('b/1'), get('b/1')]);
     expect([one, made]).toEqual([other, 62]);
+  });
+
+  it('is one for all that a process reads, so that its bound is one', () => {
+    const access = { cacheDir: path.join(folder, 'cache'), cacheBytes: 1e9 };
+    expect(cacheOf({ ...access })).toBe(cacheOf({ ...access, urlPrefixes: ['https://host/'] }));
+    expect(cacheOf({ ...access, cacheDir: path.join(folder, 'other') })).not.toBe(cacheOf(access));
+    expect(cacheOf({ ...access, cacheBytes: 0 })).toBeUndefined();
   });
 
   it('is of no harm where it cannot be written', async () => {
