@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decodeTestImage, type ImageRecipe, prepareImage } from './prepare-image.js';
+import { decodeTestWindows, type ImageRecipe, prepareImage } from './prepare-image.js';
 import { picture, pictureBytes } from './test-images.fixture.js';
 
 const plain = { mean: [0, 0, 0], std: [1, 1, 1] };
@@ -190,12 +190,31 @@ describe('prepareImage', () => {
   });
 });
 
-describe('decodeTestImage', () => {
+describe('decodeTestWindows', () => {
+  const whole = ({ width, height }: { width: number; height: number }) => [{ left: 0, top: 0, width, height }];
+
   it('gives the whole image, as it is where its shorter side is right', async () => {
     const bytes = await picture(90, 60).png().toBuffer();
-    const same = await decodeTestImage(bytes, 60);
-    expect([same.width, same.height, Buffer.compare(same.pixels, pictureBytes(90, 60))]).toEqual([90, 60, 0]);
-    const larger = await decodeTestImage(bytes, 120);
-    expect([larger.width, larger.height, larger.pixels.length]).toEqual([180, 120, 180 * 120 * 3]);
+    const [same] = await decodeTestWindows(bytes, 60, whole);
+    expect(Buffer.compare(same!, pictureBytes(90, 60))).toBe(0);
+    const [larger] = await decodeTestWindows(bytes, 120, whole);
+    expect(larger!.length).toBe(180 * 120 * 3);
+  });
+
+  it('gives windows the pixels that they have in the whole image', async () => {
+    const bytes = await picture(190, 131).png().toBuffer();
+    const windows = [
+      { left: 40, top: 9, width: 20, height: 30 },
+      { left: 77, top: 50, width: 5, height: 10 },
+    ];
+    const [all] = await decodeTestWindows(bytes, 70, whole);
+    const width = Math.trunc((70 * 190) / 131);
+    const cut = windows.map((window) =>
+      Array.from({ length: window.height }, (_, row) => {
+        const at = 3 * ((window.top + row) * width + window.left);
+        return [...all!.subarray(at, at + 3 * window.width)];
+      }).flat(),
+    );
+    expect((await decodeTestWindows(bytes, 70, () => windows)).map((pixels) => [...pixels])).toEqual(cut);
   });
 });

@@ -4,7 +4,15 @@ import { normalisationTable } from '../augment.js';
 import { decodeRegion, type ImageHeader, readHeader, type Region } from './decode.js';
 import { normaliseInto } from './normalise.js';
 import { type AxisWeights, axisWeights, resample, ResampleScratch, sourceRange } from './resample.js';
-import { type AxisView, centerView, type ImageAugmentation, type ImageView, scaledTo, trainView } from './views.js';
+import {
+  type AxisView,
+  centerView,
+  type ImageAugmentation,
+  type ImageView,
+  type ImageSize,
+  scaledTo,
+  trainView,
+} from './views.js';
 
 /** What is to be made of an image; plain data, so that it can go to another thread. */
 export interface ImageRecipe {
@@ -40,21 +48,43 @@ export async function prepareImage(bytes: Uint8Array, recipe: ImageRecipe, out: 
   normaliseInto(pixels, imageSize, view.flip, normalisationTable(mean, std, view.shift), out);
 }
 
-export interface DecodedImage {
-  readonly width: number;
-  readonly height: number;
-  /** RGB, pixel by pixel. */
-  readonly pixels: Uint8Array;
+/**
+ * Windows of an image that is upright and resized so that its shorter side is as wanted; no more of it is decoded than they
+ * need, and nothing but they is resized, however long the image is.
+ *
+ * @param windowsOf chooses them, knowing the size of the resized image
+ * @returns the pixels of each: RGB, pixel by pixel
+ * @throws ImageError
+ */
+export async function decodeTestWindows(
+  bytes: Uint8Array,
+  shorterSide: number,
+  windowsOf: (size: ImageSize) => readonly Region[],
+): Promise<Uint8Array[]> {
+  const header = await readHeader(bytes);
+  const scaled = scaledTo(header, shorterSide);
+  const weights = windowsOf(scaled).map(({ left, top, width, height }) => ({
+    columns: weightsOf({ start: 0, size: header.width, scaledSize: scaled.width, first: left }, width),
+    rows: weightsOf({ start: 0, size: header.height, scaledSize: scaled.height, first: top }, height),
+  }));
+  const x = hull(weights.map(({ columns }) => sourceRange(columns)));
+  const y = hull(weights.map(({ rows }) => sourceRange(rows)));
+  const region = regionOf(x, y);
+  const source = await decodeRegion(bytes, header, region);
+  return weights.map((each) => resizeWindow({ source, region, ...each }).slice());
 }
 
-/** A whole image, upright, resized so that its shorter side is as wanted; as it is where that is so already. */
-export async function decodeTestImage(bytes: Uint8Array, shorterSide: number): Promise<DecodedImage> {
-  const header = await readHeader(bytes);
-  const size = scaledTo(header, shorterSide);
-  const across = { start: 0, size: header.width, scaledSize: size.width, first: 0 };
-  const down = { start: 0, size: header.height, scaledSize: size.height, first: 0 };
-  const window = await decodeWindow(bytes, header, { across, down }, size);
-  return { ...size, pixels: resizeWindow(window).slice() };
+interface Range {
+  readonly first: number;
+  readonly end: number;
+}
+
+function hull(ranges: readonly Range[]): Range {
+  return { first: Math.min(...ranges.map(({ first }) => first)), end: Math.max(...ranges.map(({ end }) => end)) };
+}
+
+function regionOf(x: Range, y: Range): Region {
+  return { left: x.first, top: y.first, width: x.end - x.first, height: y.end - y.first };
 }
 
 /** The decoded part of an image, and how the wanted pixels are made of it. */
@@ -74,8 +104,7 @@ async function decodeWindow(
 ): Promise<Window> {
   const columns = weightsOf(across, wanted.width);
   const rows = weightsOf(down, wanted.height);
-  const [x, y] = [sourceRange(columns), sourceRange(rows)];
-  const region = { left: x.first, top: y.first, width: x.end - x.first, height: y.end - y.first };
+  const region = regionOf(sourceRange(columns), sourceRange(rows));
   return { source: await decodeRegion(bytes, header, region), region, columns, rows };
 }
 

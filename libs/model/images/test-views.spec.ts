@@ -64,6 +64,16 @@ describe('test views', () => {
     expect(out[0]).toBeCloseTo(pictureBytes(1000, 100)[3 * 400]!, 3);
   });
 
+  it('of an image 1600 times as long as it is wide take no more memory than of any other', async () => {
+    const bytes = await picture(10, 16_000).png().toBuffer();
+    // Resized as a whole it would have 256 x 409,600 pixels, 300 MiB.
+    const before = process.memoryUsage().arrayBuffers;
+    const { groups } = await viewsOf(bytes, { crops: 1, scales: [256] });
+    expect(groups).toEqual([{ height: 512, width: 256, count: 1 }]);
+    expect((await viewsOf(bytes, { crops: 10, scales: [] })).groups).toEqual([{ height: 224, width: 224, count: 10 }]);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(60 * 2 ** 20);
+  });
+
   it('have the crop of an evaluation of one view as their fifth', async () => {
     const bytes = await picture(431, 389, 1).jpeg().toBuffer();
     const { out } = await viewsOf(bytes, { crops: 10, scales: [] });

@@ -3,17 +3,11 @@
 import { normalisationTable } from '../augment.js';
 import { type EvaluationViews, LONGEST_SIDE, type ViewGroup } from '../evaluation-views.js';
 import { normaliseInto } from './normalise.js';
-import { type DecodedImage, decodeTestImage, type ImageRecipe } from './prepare-image.js';
-import { middle, shorterSideFor } from './views.js';
+import type { Region } from './decode.js';
+import { decodeTestWindows, type ImageRecipe } from './prepare-image.js';
+import { type ImageSize, middle, shorterSideFor } from './views.js';
 
 const CHANNELS = 3;
-
-interface Window {
-  readonly left: number;
-  readonly top: number;
-  readonly width: number;
-  readonly height: number;
-}
 
 /**
  * Writes an encoded image's views, one after the other without holes.
@@ -32,13 +26,18 @@ export async function writeTestViews(
   const groups: ViewGroup[] = [];
   let at = 0;
   for (const side of sides) {
-    const image = await decodeTestImage(bytes, side);
-    const windows = views.crops === 10 ? cornersAndMiddle(image, imageSize) : [longestMiddle(image, side)];
-    const { height, width } = windows[0]!;
+    let size = { width: imageSize, height: imageSize };
+    const windows = await decodeTestWindows(bytes, side, (scaled) => {
+      if (views.crops === 10) return cornersAndMiddle(scaled, imageSize);
+      const window = longestMiddle(scaled, side);
+      size = window;
+      return [window];
+    });
+    const { height, width } = size;
     for (const flip of views.crops === 10 ? [false, true] : [false]) {
-      for (const window of windows) {
+      for (const pixels of windows) {
         const end = at + height * width * CHANNELS;
-        normaliseInto(cut(image, window), width, flip, table, out.subarray(at, end));
+        normaliseInto(pixels, width, flip, table, out.subarray(at, end));
         at = end;
       }
     }
@@ -59,13 +58,13 @@ export async function writeMiddle(
   { imageSize, mean, std }: Pick<ImageRecipe, 'imageSize' | 'mean' | 'std'>,
   out: Float32Array,
 ): Promise<void> {
-  const image = await decodeTestImage(bytes, shorterSide);
-  const [left, top] = [middle(image.width, imageSize), middle(image.height, imageSize)];
-  const pixels = cut(image, { left, top, width: imageSize, height: imageSize });
-  normaliseInto(pixels, imageSize, false, normalisationTable(mean, std), out);
+  const [pixels] = await decodeTestWindows(bytes, shorterSide, ({ width, height }) => [
+    { left: middle(width, imageSize), top: middle(height, imageSize), width: imageSize, height: imageSize },
+  ]);
+  normaliseInto(pixels!, imageSize, false, normalisationTable(mean, std), out);
 }
 
-function cornersAndMiddle({ width, height }: DecodedImage, size: number): Window[] {
+function cornersAndMiddle({ width, height }: ImageSize, size: number): Region[] {
   const [right, bottom] = [width - size, height - size];
   return [
     [0, 0],
@@ -77,19 +76,8 @@ function cornersAndMiddle({ width, height }: DecodedImage, size: number): Window
 }
 
 /** All of the image, or the middle of one that is very long. */
-function longestMiddle({ width, height }: DecodedImage, side: number): Window {
+function longestMiddle({ width, height }: ImageSize, side: number): Region {
   const longest = LONGEST_SIDE * side;
   const size = { width: Math.min(width, longest), height: Math.min(height, longest) };
   return { ...size, left: middle(width, size.width), top: middle(height, size.height) };
-}
-
-function cut({ pixels, width }: DecodedImage, window: Window): Uint8Array {
-  if (window.left === 0 && window.top === 0 && window.width * window.height * CHANNELS === pixels.length) return pixels;
-  const rowBytes = window.width * CHANNELS;
-  const part = new Uint8Array(window.height * rowBytes);
-  for (let row = 0; row < window.height; row++) {
-    const from = ((window.top + row) * width + window.left) * CHANNELS;
-    part.set(pixels.subarray(from, from + rowBytes), row * rowBytes);
-  }
-  return part;
 }

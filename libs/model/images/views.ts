@@ -22,7 +22,7 @@ export interface ImageView {
   readonly shift: readonly [number, number, number];
 }
 
-interface Size {
+export interface ImageSize {
   readonly width: number;
   readonly height: number;
 }
@@ -39,7 +39,7 @@ export function shorterSideFor(imageSize: number): number {
 }
 
 /** The middle of the image, as for tests. An image whose shorter side is right already is not resized. */
-export function centerView(source: Size, imageSize: number): ImageView {
+export function centerView(source: ImageSize, imageSize: number): ImageView {
   const scaled = scaledTo(source, shorterSideFor(imageSize));
   return {
     across: whole(source.width, scaled.width, middle(scaled.width, imageSize)),
@@ -52,7 +52,7 @@ export function centerView(source: Size, imageSize: number): ImageView {
 /** What training sees of one sample in one epoch. */
 export function trainView(
   augmentation: ImageAugmentation,
-  source: Size,
+  source: ImageSize,
   imageSize: number,
   key: { readonly seed: number; readonly epoch: number; readonly sampleId: number },
 ): ImageView {
@@ -62,7 +62,7 @@ export function trainView(
 }
 
 /** He et al. 2015, section 3.4: shorter side random, a random crop, a mirror image half of the time, colours shifted. */
-function paperView(source: Size, imageSize: number, random: RandomStream): ImageView {
+function paperView(source: ImageSize, imageSize: number, random: RandomStream): ImageView {
   const [least, most] = PAPER_SIDES.map((side) => Math.round((side * imageSize) / PAPER_SIZE)) as [number, number];
   const scaled = scaledTo(source, least + random.below(most - least + 1));
   return {
@@ -74,7 +74,7 @@ function paperView(source: Size, imageSize: number, random: RandomStream): Image
 }
 
 /** A part of random area and shape (Szegedy et al. 2015, section 6), scaled to a square, with the usual bounds and number of tries. */
-function randomCropView(source: Size, imageSize: number, random: RandomStream): ImageView {
+function randomCropView(source: ImageSize, imageSize: number, random: RandomStream): ImageView {
   const crop = randomCrop(source, random);
   return {
     across: { start: crop.left, size: crop.width, scaledSize: imageSize, first: 0 },
@@ -89,12 +89,12 @@ const WIDEST = 4 / 3;
 const LOG_WIDEST = 0.287_682_072_451_780_9;
 const TRIES = 10;
 
-interface Crop extends Size {
+interface Crop extends ImageSize {
   readonly left: number;
   readonly top: number;
 }
 
-function randomCrop({ width, height }: Size, random: RandomStream): Crop {
+function randomCrop({ width, height }: ImageSize, random: RandomStream): Crop {
   for (let attempt = 0; attempt < TRIES; attempt++) {
     const area = width * height * (LEAST_AREA + (1 - LEAST_AREA) * random.uniform());
     const ratio = exponential(LOG_WIDEST * (2 * random.uniform() - 1));
@@ -138,7 +138,7 @@ function colourShift(random: RandomStream): [number, number, number] {
 }
 
 /** Size with the shorter side as wanted; the longer one is cut to whole pixels, as torchvision does. */
-export function scaledTo({ width, height }: Size, shorterSide: number): Size {
+export function scaledTo({ width, height }: ImageSize, shorterSide: number): ImageSize {
   return width <= height
     ? { width: shorterSide, height: Math.trunc((shorterSide * height) / width) }
     : { width: Math.trunc((shorterSide * width) / height), height: shorterSide };
