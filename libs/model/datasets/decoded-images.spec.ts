@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { elementsOf, viewElements } from '../evaluation-views.js';
 import { ByteCache } from '../images/byte-cache.js';
 import { imagesOnThisThread, type ImageServices } from '../images/image-services.js';
 import { picture } from '../images/test-images.fixture.js';
@@ -99,6 +100,26 @@ describe('DecodedImages', () => {
     };
     await trainImages(withServices({ atOnce: 2, prepare }), [0, 1, 2, 3, 4]);
     expect(most).toBe(2);
+  });
+
+  it('prepares views by the services, several images at once, and leaves no holes between them', async () => {
+    const views = { crops: 1, scales: [24, 30] } as const;
+    let [now, most] = [0, 0];
+    const prepare: ImageServices['prepare'] = async (...image) => {
+      most = Math.max(most, ++now);
+      await imagesOnThisThread().prepare(...image);
+      now -= 1;
+    };
+    const room = viewElements(views, 24);
+    const labels = new Int32Array(2);
+    const both = new Float32Array(2 * room);
+    const groups = await withServices({ prepare }).prepareTestViews(views, 0, 2, both, labels);
+    expect([most, groups.length, labels]).toEqual([2, 2, Int32Array.of(0, 1)]);
+    const second = new Float32Array(room);
+    const alone = await withServices({}).prepareTestViews(views, 1, 1, second, labels);
+    const [from, length] = [elementsOf([groups[0]!]), elementsOf(alone)];
+    expect([alone[0], from < room]).toEqual([groups[1], true]);
+    expect(both.slice(from, from + length)).toEqual(second.slice(0, length));
   });
 
   it('reads a file once while the cache holds it', async () => {

@@ -1,6 +1,6 @@
 // Owns: the dataset made of image files: reads them, has them prepared, several at once, and writes numbers and labels.
 // Refuses to know: how files are stored (encoded-images.ts), how images are prepared (images/) and on which thread.
-import { elementsOf, type EvaluationViews, type ViewGroup } from '../evaluation-views.js';
+import { elementsOf, type EvaluationViews, viewElements, type ViewGroup } from '../evaluation-views.js';
 import type { DatasetSpec } from '../job-spec.js';
 import type { ImageServices } from '../images/image-services.js';
 import type { ImageRecipe } from '../images/prepare-image.js';
@@ -72,15 +72,28 @@ export class DecodedImages implements Dataset {
     out: Float32Array,
     labels: Int32Array,
   ): Promise<ViewGroup[][]> {
-    const { writeTestViews } = await import('../images/test-views.js');
-    const groups: ViewGroup[][] = [];
+    const { imageSize } = this.#spec;
+    // How large an image's views are its header tells; until all are there, each image has room for the most.
+    const room = viewElements(views, imageSize);
+    if (out.length < count * room)
+      throw new RangeError(`views of ${count} images need room for ${count * room} numbers`);
+    const { viewGroupsOf } = await import('../images/test-views.js');
+    const groups = Array.from({ length: count }, (): ViewGroup[] => []);
+    await this.#severalAtOnce(count, async (index, signal) => {
+      const id = first + index;
+      labels[index] = this.#files.labelOf('test', id);
+      const bytes = await this.#read('test', id, signal);
+      const write = async (): Promise<void> => {
+        groups[index] = await viewGroupsOf(bytes, views, imageSize);
+        await this.#services.prepare(bytes, { ...this.#recipe, views }, out.subarray(index * room, (index + 1) * room));
+      };
+      await this.#named('test', id, write());
+    });
     let at = 0;
-    for (let id = first; id < first + count; id++) {
-      labels[id - first] = this.#files.labelOf('test', id);
-      const bytes = await this.#read('test', id);
-      const seen = await this.#named('test', id, writeTestViews(bytes, views, this.#recipe, out.subarray(at)));
-      at += elementsOf([seen]);
-      groups.push(seen);
+    for (const [index, seen] of groups.entries()) {
+      const elements = elementsOf([seen]);
+      out.copyWithin(at, index * room, index * room + elements);
+      at += elements;
     }
     return groups;
   }
@@ -94,7 +107,6 @@ export class DecodedImages implements Dataset {
     return { imageSize, mean: normalisation.mean, std: normalisation.std };
   }
 
-  /** As many at once as the services allow. Waits for those under way when one fails, as they write to `out`. */
   async #prepareAll(
     part: Part,
     ids: Uint32Array,
@@ -103,16 +115,21 @@ export class DecodedImages implements Dataset {
     labels: Int32Array,
   ): Promise<void> {
     const size = this.#imageElements;
+    await this.#severalAtOnce(ids.length, async (index, signal) => {
+      const id = ids[index]!;
+      labels[index] = this.#files.labelOf(part, id);
+      await this.#prepareOne(part, id, recipeOf(id), out.subarray(index * size, (index + 1) * size), signal);
+    });
+  }
+
+  /** As many at once as the services allow. Waits for those under way when one fails, as they write to what the caller owns. */
+  async #severalAtOnce(count: number, one: (index: number, signal: AbortSignal) => Promise<void>): Promise<void> {
     const abort = new AbortController();
     let next = 0;
     const work = async (): Promise<void> => {
-      for (let index = next++; index < ids.length && !abort.signal.aborted; index = next++) {
-        const id = ids[index]!;
-        labels[index] = this.#files.labelOf(part, id);
-        await this.#prepareOne(part, id, recipeOf(id), out.subarray(index * size, (index + 1) * size), abort.signal);
-      }
+      for (let index = next++; index < count && !abort.signal.aborted; index = next++) await one(index, abort.signal);
     };
-    const workers = Array.from({ length: Math.min(this.#services.atOnce, ids.length) }, () =>
+    const workers = Array.from({ length: Math.min(this.#services.atOnce, count) }, () =>
       work().catch((error: unknown) => {
         abort.abort(error);
         throw error;

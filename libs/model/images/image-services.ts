@@ -6,7 +6,7 @@ import type { ImageRecipe } from './prepare-image.js';
 export interface ImageServices {
   /** Images that may be read and prepared at once. */
   readonly atOnce: number;
-  /** As `prepareImage`. `out` may lie in shared memory. Rejects with an error whose message goes on from the file's name. */
+  /** As `prepare` (prepare.ts). `out` may lie in shared memory. Rejects with an error whose message goes on from the file's name. */
   prepare(bytes: Uint8Array, recipe: ImageRecipe, out: Float32Array): Promise<void>;
   /** Files read before. */
   readonly cache: ByteCache;
@@ -16,7 +16,7 @@ export interface ImageServices {
 export function imagesOnThisThread(): ImageServices {
   return {
     atOnce: 4,
-    prepare: async (...image) => (await import('./prepare-image.js')).prepareImage(...image),
+    prepare: async (...image) => (await import('./prepare.js')).prepare(...image),
     cache: new ByteCache(0),
   };
 }

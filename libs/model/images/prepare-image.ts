@@ -1,6 +1,7 @@
 // Owns: the way from one encoded image to the numbers that the network sees: header, view, decoding, resizing, normalising.
 // Refuses to know: where the bytes come from, threads, and who waits.
 import { normalisationTable } from '../augment.js';
+import type { EvaluationViews } from '../evaluation-views.js';
 import { decodeRegion, type ImageHeader, readHeader, type Region } from './decode.js';
 import { normaliseInto } from './normalise.js';
 import { type AxisWeights, axisWeights, resample, ResampleScratch, sourceRange } from './resample.js';
@@ -28,6 +29,8 @@ export interface ImageRecipe {
     readonly epoch: number;
     readonly sampleId: number;
   };
+  /** Of a test image: several views in place of its middle. */
+  readonly views?: EvaluationViews;
 }
 
 /**

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { elementsOf, viewElements, type EvaluationViews } from '../evaluation-views.js';
 import { prepareImage } from './prepare-image.js';
 import { picture, pictureBytes } from './test-images.fixture.js';
-import { writeMiddle, writeTestViews } from './test-views.js';
+import { viewGroupsOf, writeMiddle, writeTestViews } from './test-views.js';
 
 /** Numbers that are bytes again: (byte / 255 - 0) * 255. */
 const recipe = { imageSize: 224, mean: [0, 0, 0], std: [1 / 255, 1 / 255, 1 / 255] };
@@ -11,6 +11,7 @@ const recipe = { imageSize: 224, mean: [0, 0, 0], std: [1 / 255, 1 / 255, 1 / 25
 async function viewsOf(bytes: Uint8Array, views: EvaluationViews) {
   const out = new Float32Array(viewElements(views, recipe.imageSize)).fill(NaN);
   const groups = await writeTestViews(bytes, views, recipe, out);
+  expect(await viewGroupsOf(bytes, views, recipe.imageSize)).toEqual(groups);
   return { out, groups };
 }
 

@@ -3,11 +3,33 @@
 import { normalisationTable } from '../augment.js';
 import { type EvaluationViews, LONGEST_SIDE, type ViewGroup } from '../evaluation-views.js';
 import { normaliseInto } from './normalise.js';
-import type { Region } from './decode.js';
+import { readHeader, type Region } from './decode.js';
 import { decodeTestWindows, type ImageRecipe } from './prepare-image.js';
-import { type ImageSize, middle, shorterSideFor } from './views.js';
+import { type ImageSize, middle, scaledTo, shorterSideFor } from './views.js';
 
 const CHANNELS = 3;
+
+/**
+ * The views that `writeTestViews` writes, of the header alone.
+ *
+ * @throws ImageError
+ */
+export async function viewGroupsOf(
+  bytes: Uint8Array,
+  { crops, scales }: EvaluationViews,
+  imageSize: number,
+): Promise<ViewGroup[]> {
+  const header = await readHeader(bytes);
+  return sidesOf(scales, imageSize).map((side) => {
+    if (crops === 10) return { height: imageSize, width: imageSize, count: crops };
+    const { height, width } = longestMiddle(scaledTo(header, side), side);
+    return { height, width, count: crops };
+  });
+}
+
+function sidesOf(scales: readonly number[], imageSize: number): readonly number[] {
+  return scales.length > 0 ? scales : [shorterSideFor(imageSize)];
+}
 
 /**
  * Writes an encoded image's views, one after the other without holes.
@@ -22,10 +44,9 @@ export async function writeTestViews(
   out: Float32Array,
 ): Promise<ViewGroup[]> {
   const table = normalisationTable(mean, std);
-  const sides = views.scales.length > 0 ? views.scales : [shorterSideFor(imageSize)];
   const groups: ViewGroup[] = [];
   let at = 0;
-  for (const side of sides) {
+  for (const side of sidesOf(views.scales, imageSize)) {
     let size = { width: imageSize, height: imageSize };
     const windows = await decodeTestWindows(bytes, side, (scaled) => {
       if (views.crops === 10) return cornersAndMiddle(scaled, imageSize);
