@@ -136,12 +136,11 @@ export class Trainer {
     for (let round = 0; ; round += 1) {
       const planned = this.#takeStep(round, excluded);
       const outcome = await this.#round(planned, signal, (collected) => this.#commit(planned, collected));
-      if (outcome === 'stopped') return false;
-      if (outcome === 'committed') return true;
+      if (typeof outcome === 'string') return outcome === 'committed';
       // Some tasks are not finite, however often they are computed: find the shards, then do as the job says.
       const singly = culprits.planSingly(planned.plan, outcome.notFinite);
-      const tasks = this.#tasksOf(singly, round + 1);
       round += 1;
+      const tasks = this.#tasksOf(singly, round);
       const found = await this.#round({ plan: singly, tasks }, signal, async () => undefined);
       if (found === 'stopped') return false;
       excluded = culprits.exclude(planned.plan, singly, found === 'committed' ? [] : found.notFinite);
