@@ -7,8 +7,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
-import { isCifarForm } from '#model/architecture.js';
-import type { ModelSpec } from '#model/job-spec.js';
 import { Network } from '#model/network.js';
 import type { Precision } from '#model/network.js';
 import { initialState } from '#model/parameters.js';
@@ -18,6 +16,7 @@ import { observeKernels } from '#model/tensorflow/kernel.js';
 import { liveTensors } from '#model/tensorflow/tensor.js';
 import type { Tensor } from '#model/tensorflow/tensor.js';
 import { pytorch } from './pytorch.js';
+import { paperModel } from '../support/paper-model.js';
 import { formatted, printTable, progress, quantile } from './table.js';
 
 /** What is measured without arguments. */
@@ -44,17 +43,7 @@ const words = process.argv.slice(2).filter((word, index) => !word.startsWith('--
 const [architecture = 'resnet20', size = '64', precision = 'bfloat16', steps = '20', shardsPerTask = '1'] = words;
 const profiling = process.argv.includes('--profile');
 
-const cifar = isCifarForm(architecture);
-const model: ModelSpec = {
-  architecture,
-  activation: 'relu',
-  shortcut: cifar ? 'A' : 'B',
-  batchNorm: true,
-  initialisation: 'he',
-  zeroLastGamma: false,
-  classes: cifar ? 10 : 1000,
-  imageSize: cifar ? 32 : 224,
-};
+const model = paperModel(architecture);
 
 const times = new Map<string, { calls: number; ms: number }>();
 

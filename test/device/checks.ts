@@ -2,8 +2,7 @@
 // Refuses to know how a process is started and how the report looks.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isCifarForm } from '#model/architecture.js';
-import type { ModelSpec } from '#model/job-spec.js';
+import { paperModel } from '../support/paper-model.js';
 import type { ProbeAnswer, ProbeOrder } from './probe.js';
 
 export interface Finding {
@@ -32,20 +31,6 @@ export interface Plan {
 const readLag = 24;
 const precisions = ['float32', 'bfloat16'] as const;
 
-function modelOf(architecture: string, imageSize: number): ModelSpec {
-  const cifar = isCifarForm(architecture);
-  return {
-    architecture,
-    activation: 'relu',
-    shortcut: cifar ? 'A' : 'B',
-    batchNorm: true,
-    initialisation: 'he',
-    zeroLastGamma: false,
-    classes: cifar ? 10 : 1000,
-    imageSize,
-  };
-}
-
 /**
  * Relative to the CPU's in float32, and largest difference allowed: |a - b| / |b| over the whole vector. bfloat16 by itself is 0.15
  * to 0.4 away here, on a CPU as well, as batch norm over few samples magnifies its roundings; a wrong gradient is about 1 away.
@@ -64,7 +49,7 @@ export async function gradients({ probe, folder, large }: Plan): Promise<Finding
     ...(large ? ([['resnet50', 224, 8]] as const) : []),
   ] as const;
   for (const [architecture, side, batch] of nets) {
-    const order = { model: modelOf(architecture, side), batch, tasks: 1, readLag };
+    const order = { model: paperModel(architecture, side), batch, tasks: 1, readLag };
     const expected = join(folder, 'reference.bin');
     await probe('reference', { ...order, precision: 'float32', gradientFile: expected });
     for (const { name, precision, environment, most } of tolerances) {
@@ -77,7 +62,7 @@ export async function gradients({ probe, folder, large }: Plan): Promise<Finding
   }
   const { slopeRatio = Number.NaN } = await probe(
     'device',
-    { model: modelOf('resnet8', 32), batch: 16, tasks: 1, readLag, precision: 'float32', slope: true },
+    { model: paperModel('resnet8', 32), batch: 16, tasks: 1, readLag, precision: 'float32', slope: true },
     { NVIDIA_TF32_OVERRIDE: '0' },
   );
   const detail = `the loss along the gradient rises at ${slopeRatio.toFixed(4)} of its length, within 0.03 of 1`;
@@ -91,7 +76,7 @@ export async function determinism({ probe, large }: Plan): Promise<Finding[]> {
   const findings: Finding[] = [];
   for (const [architecture, side, batch] of nets) {
     for (const precision of precisions) {
-      const order = { model: modelOf(architecture, side), precision, batch, tasks: 3 };
+      const order = { model: paperModel(architecture, side), precision, batch, tasks: 3 };
       const runs = [];
       for (const lag of [readLag, readLag, 0]) runs.push(await probe('device', { ...order, readLag: lag }));
       const different = new Set(runs.flatMap(({ hashes }) => hashes)).size;
@@ -109,7 +94,7 @@ export async function memory({ probe, large }: Plan): Promise<Finding[]> {
     const [name, side, batch, tasks] = large
       ? (['resnet50', 224, 16, 120] as const)
       : (['resnet20', 32, 8, 40] as const);
-    const order = { model: modelOf(name, side), precision, batch, tasks, readLag };
+    const order = { model: paperModel(name, side), precision, batch, tasks, readLag };
     const { residentBytes, liveTensors } = await probe('device', order);
     const settled = tasks / 2;
     const growth = Math.max(...residentBytes.slice(settled)) - Math.max(...residentBytes.slice(0, settled));
@@ -142,7 +127,7 @@ export async function rates({ probe, large }: Plan): Promise<Rate[]> {
   const found: Rate[] = [];
   for (const [architecture, side, batch] of nets) {
     for (const precision of precisions) {
-      const order = { model: modelOf(architecture, side), precision, batch, tasks: 12, readLag };
+      const order = { model: paperModel(architecture, side), precision, batch, tasks: 12, readLag };
       const { seconds } = await probe('device', order);
       const median = seconds.slice(2).toSorted((a, b) => a - b)[(seconds.length - 2) >> 1]!;
       const of = `${architecture} at ${side}, batch ${batch}, ${precision}`;

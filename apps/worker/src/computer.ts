@@ -162,12 +162,8 @@ export class Computer {
   }
 
   #step(id: number): void {
-    this.#checkWanted(id);
-    Atomics.add(this.#control, word.progress, 1);
-  }
-
-  #checkWanted(id: number): void {
     if (Atomics.load(this.#control, word.aborted) === id) throw new ComputeAborted();
+    Atomics.add(this.#control, word.progress, 1);
   }
 
   /** Computes, and says how long that and its parts took. */

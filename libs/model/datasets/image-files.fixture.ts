@@ -3,6 +3,8 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import sharp, { type Sharp } from 'sharp';
+import { expect } from 'vitest';
+import { DatasetError } from './dataset-error.js';
 
 /** A small image of one colour with a gradient, so that its files differ. */
 function picture(seed: number, width = 40, height = 30): Sharp {
@@ -59,4 +61,14 @@ export async function smallFolder(): Promise<Record<string, Uint8Array>> {
     'val/cat/1.jpeg': await files.jpeg(5),
     'val/dog/1.JPG': await files.jpeg(6),
   };
+}
+
+/** What the DatasetError says that this must end with. */
+export async function problemOf(work: Promise<unknown>): Promise<string> {
+  const error = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(DatasetError);
+  return (error as Error).message;
 }

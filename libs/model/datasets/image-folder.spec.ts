@@ -2,11 +2,10 @@ import { mkdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'n
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { resolveJobSpec, type DatasetSpec } from '../job-spec.js';
-import { DatasetError } from './dataset-error.js';
 import { isFresh } from './folder-indexer.js';
 import { ensureFolderIndex, findFolderIndex, openImageFolder } from './image-folder.js';
 import { indexFileName } from './index-places.js';
-import { addFiles, files, folderOf, smallFolder } from './image-files.fixture.js';
+import { addFiles, files, folderOf, problemOf, smallFolder } from './image-files.fixture.js';
 
 type FolderSpec = Extract<DatasetSpec, { kind: 'imagefolder' }>;
 
@@ -24,15 +23,6 @@ async function folder(contents: Readonly<Record<string, Uint8Array | string>>): 
   const { root, remove } = await folderOf(contents);
   cleanUps.push(remove);
   return root;
-}
-
-async function problemOf(work: Promise<unknown>): Promise<string> {
-  const error = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(DatasetError);
-  return (error as Error).message;
 }
 
 describe('a folder of images', () => {

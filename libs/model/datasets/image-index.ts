@@ -366,13 +366,7 @@ function aligned(bytes: number): number {
   return Math.ceil(bytes / 8) * 8;
 }
 
-interface Rows {
-  readonly offsets: Float64Array;
-  readonly containers: Uint32Array;
-  readonly labels: Uint32Array;
-  readonly sizes: Uint32Array;
-  readonly checksums: Uint32Array;
-  readonly nameEnds: Uint32Array;
+interface Rows extends Omit<Columns, 'names'> {
   readonly times: Float64Array;
   readonly traits: Uint8Array;
 }

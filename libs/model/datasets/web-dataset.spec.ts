@@ -6,8 +6,7 @@ import { archiveNames } from './archive-names.js';
 import { ArchiveOpener, cacheOf } from './archive-source.js';
 import { pieceOf, RangeServer, tarOf } from './archives.fixture.js';
 import { isAllowedUrl, type DatasetAccess } from './dataset-access.js';
-import { DatasetError } from './dataset-error.js';
-import { files, folderOf } from './image-files.fixture.js';
+import { files, folderOf, problemOf } from './image-files.fixture.js';
 import { findIndex, placesOfArchives } from './index-places.js';
 import { ensureArchiveIndex, imagesOfArchives, openWebDataset } from './web-dataset.js';
 
@@ -46,15 +45,6 @@ async function petArchives(): Promise<Record<'pets-00.tar' | 'pets-01.tar' | 'va
     }),
     'val.tar': await tarOf({ '1.webp': await files.webp(4), '1.cls': 'dog' }),
   };
-}
-
-async function problemOf(work: Promise<unknown>): Promise<string> {
-  const error = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(DatasetError);
-  return (error as Error).message;
 }
 
 describe('names of archives', () => {

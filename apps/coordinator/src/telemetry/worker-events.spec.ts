@@ -1,18 +1,8 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import type { NumericsClass } from '#proto/generated/lockstep/v1/pool.js';
 import type { WorkerView } from '../jobs/ports.js';
+import { numericsClass } from '../workers/numerics-class.fixture.js';
 import { type PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 import { WorkerEvents } from './worker-events.js';
-
-const numericsClass: NumericsClass = {
-  tensorflowVersion: '1',
-  flags: '',
-  deviceKind: 'cpu',
-  deviceModel: 'none',
-  instructionSet: '',
-  threads: 1,
-  imageLibrary: '',
-};
 
 let registry: WorkerRegistry;
 let worker: PoolWorker;

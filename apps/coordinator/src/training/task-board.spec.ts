@@ -1,20 +1,11 @@
 import { pino } from 'pino';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { NumericsClass } from '#proto/generated/lockstep/v1/pool.js';
+import { numericsClass } from '../workers/numerics-class.fixture.js';
 import { type PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 import { StepTasks } from './step-tasks.js';
 import { TaskBoard } from './task-board.js';
 import { SimulatedQueue } from './testing/simulated-services.js';
 
-const numericsClass: NumericsClass = {
-  tensorflowVersion: '1',
-  flags: '',
-  deviceKind: 'cpu',
-  deviceModel: 'none',
-  instructionSet: '',
-  threads: 1,
-  imageLibrary: '',
-};
 const stepId = { jobId: 'j', lineage: 1, step: 4, round: 0, kind: 'train' } as const;
 
 describe('a task that its worker does not begin', () => {

@@ -6,24 +6,15 @@ import { roundToBfloat16 } from '#model/reduction.js';
 import { type SampleOrder, sampleIds } from '#model/sampler.js';
 import { blockMessage } from '#proto/blocks.js';
 import { sealedEnd } from '#proto/contribution-seal.js';
-import type { NumericsClass, SessionResponse } from '#proto/generated/lockstep/v1/pool.js';
+import type { SessionResponse } from '#proto/generated/lockstep/v1/pool.js';
 import { type PushGradientRequest, type PushHeader, WireType } from '#proto/generated/lockstep/v1/reducer.js';
 import { entryId, fromWireKey, samplesOf, taskId, type TaskEntry, toWireKey } from '#proto/task-entry.js';
+import { numericsClass } from '../../workers/numerics-class.fixture.js';
 import type { PoolWorker, WorkerRegistry } from '../../workers/worker-registry.js';
 import type { RunningJobs } from '../running-jobs.js';
 import type { PublishedVersion } from '../slices/messages.js';
 import { servePush } from '../slices/push-call.js';
 import type { SimulatedQueue, SimulatedSlices } from './simulated-services.js';
-
-const numericsClass: NumericsClass = {
-  tensorflowVersion: '1',
-  flags: '',
-  deviceKind: 'cpu',
-  deviceModel: 'simulated',
-  instructionSet: '',
-  threads: 1,
-  imageLibrary: '',
-};
 
 /** What can be wrong with a contribution. */
 export type Fault = 'flipped bit' | 'not finite' | 'cut' | 'wrong samples' | 'wrong version';
