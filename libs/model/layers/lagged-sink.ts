@@ -7,7 +7,7 @@ import type { Tensor } from '../tensorflow/tensor.js';
 import type { GradientSink } from './sink.js';
 
 export interface LaggedSink extends GradientSink {
-  /** Hands on all that is kept; to be called when the pass is over, as nets without statistics do not tell its end. */
+  /** Hands on all that is kept; to be called when the pass is over. */
   flush(): void;
 }
 
@@ -32,11 +32,7 @@ export function laggedSink(sink: GradientSink, lag: number): LaggedSink {
       kept.push({ entry, gradient: identity(gradient) });
       release(lag);
     },
-    onStatistics(entry, values) {
-      // They follow the last gradient.
-      release(0);
-      sink.onStatistics(entry, values);
-    },
+    onStatistics: (entry, values) => sink.onStatistics(entry, values),
     flush() {
       try {
         release(0);
