@@ -58,7 +58,6 @@ void joinBlocks(const Tiles& tiles, Join join) {
   });
 }
 
-template <typename T>
 void requireLike(const TensorPtr& tensor, const TensorPtr& x, const char* otherwise) {
   require(shapeOf(tensor) == shapeOf(x), otherwise);
 }
@@ -66,6 +65,21 @@ void requireLike(const TensorPtr& tensor, const TensorPtr& x, const char* otherw
 const float* vectorOf(const TensorPtr& tensor, int64_t channels) {
   require(TF_TensorElementCount(tensor.get()) == channels, "batch norm wants one number per channel");
   return dataOf<float>(tensor);
+}
+
+/** y = (x - mean) * scale + beta [+ residual] [rectified]; y may be x. */
+template <typename T>
+void normaliseAll(const Passes& passes, const Tiles& tiles, const TensorPtr& x, const TensorPtr& residual,
+                  const TensorPtr& y, bool rectify, Normalisation by) {
+  parallel(tiles.count(), [&](int64_t task) {
+    // Backwards: where statistics were just taken, what was read last is still in the cache.
+    const int64_t tile = tiles.count() - 1 - task;
+    const int64_t at = tiles.at(tile);
+    const int64_t channel = tiles.firstChannel(tile);
+    const T* added = residual == nullptr ? nullptr : dataOf<T>(residual) + at;
+    passesOf<T>(passes).normalise({dataOf<T>(x) + at, added, dataOf<T>(y) + at, rectify}, tiles.extent(tile),
+                                  {by.mean + channel, by.scale + channel, by.beta + channel});
+  });
 }
 
 template <typename T>
@@ -85,7 +99,7 @@ class BatchNorm {
     const float* gamma = vectorOf(gammaTensor, tiles.channels);
     const float* beta = vectorOf(betaTensor, tiles.channels);
     const TensorPtr residual = residuals_ > 0 ? call.input(3) : nullptr;
-    if (residual != nullptr) requireLike<T>(residual, x, "the residual has another shape than what it is added to");
+    if (residual != nullptr) requireLike(residual, x, "the residual has another shape than what it is added to");
     const TensorPtr y = call.output<T>(0, shapeOf(x));
     const TensorPtr meanTensor = call.output<float>(1, {tiles.channels});
     const TensorPtr varianceTensor = call.output<float>(2, {tiles.channels});
@@ -109,15 +123,7 @@ class BatchNorm {
       dataOf<float>(varianceTensor)[channel] = static_cast<float>(unbiased);
       dataOf<float>(deviationTensor)[channel] = inverse;
     }
-    parallel(tiles.count(), [&](int64_t task) {
-      // Backwards: what was read last is still in the cache.
-      const int64_t tile = tiles.count() - 1 - task;
-      const int64_t at = tiles.at(tile);
-      const int64_t channel = tiles.firstChannel(tile);
-      const T* added = residual == nullptr ? nullptr : dataOf<T>(residual) + at;
-      passesOf<T>(passes_).normalise({dataOf<T>(x) + at, added, dataOf<T>(y) + at, rectify_}, tiles.extent(tile),
-                                     {mean + channel, scale + channel, offset + channel});
-    });
+    normaliseAll<T>(passes_, tiles, x, residual, y, rectify_, {mean, scale, offset});
   }
 
  private:
@@ -161,7 +167,7 @@ class Normalise {
     const float* givenMean = vectorOf(vectors[2], tiles.channels);
     const float* variance = vectorOf(vectors[3], tiles.channels);
     const TensorPtr residual = residuals_ > 0 ? call.input(5) : nullptr;
-    if (residual != nullptr) requireLike<T>(residual, x, "the residual has another shape than what it is added to");
+    if (residual != nullptr) requireLike(residual, x, "the residual has another shape than what it is added to");
     call.handOn(0, x);
     const auto perChannel = scratch(3 * tiles.padded);
     float* mean = perChannel.get();
@@ -173,13 +179,7 @@ class Normalise {
       scale[channel] = real ? static_cast<float>(gamma[channel] / std::sqrt(variance[channel] + epsilon_)) : 0;
       offset[channel] = real ? beta[channel] : 0;
     }
-    parallel(tiles.count(), [&](int64_t tile) {
-      const int64_t at = tiles.at(tile);
-      const int64_t channel = tiles.firstChannel(tile);
-      const T* added = residual == nullptr ? nullptr : dataOf<T>(residual) + at;
-      passesOf<T>(passes_).normalise({dataOf<T>(x) + at, added, dataOf<T>(x) + at, rectify_}, tiles.extent(tile),
-                                     {mean + channel, scale + channel, offset + channel});
-    });
+    normaliseAll<T>(passes_, tiles, x, residual, x, rectify_, {mean, scale, offset});
   }
 
  private:
@@ -203,7 +203,7 @@ class BatchNormGrad {
     const TensorPtr gradient = call.input(0);
     const TensorPtr x = call.input(1);
     const Tiles tiles(shapeOf(x));
-    requireLike<T>(gradient, x, "the gradient has another shape than what was normalised");
+    requireLike(gradient, x, "the gradient has another shape than what was normalised");
     const TensorPtr vectors[4] = {call.input(2), call.input(3), call.input(4), call.input(5)};
     const float* gamma = vectorOf(vectors[0], tiles.channels);
     const float* beta = vectorOf(vectors[1], tiles.channels);
@@ -213,7 +213,7 @@ class BatchNormGrad {
     // With a residual only the output tells what the rectifier let through; without one the input does.
     const TensorPtr y = rectified_ && outputs_ > 0 ? call.input(static_cast<int>(6 + addends_)) : nullptr;
     for (const TensorPtr* other : {&addend, &y}) {
-      if (*other != nullptr) requireLike<T>(*other, x, "an addend or output has another shape than the gradient");
+      if (*other != nullptr) requireLike(*other, x, "an addend or output has another shape than the gradient");
     }
     const TensorPtr gammaGradient = call.output<float>(1, {tiles.channels});
     const TensorPtr betaGradient = call.output<float>(2, {tiles.channels});
