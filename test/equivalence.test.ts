@@ -33,10 +33,12 @@ describe.each([
   { workers: 2, reducers: 1 },
   { workers: 1, reducers: 1 },
   { workers: 2, reducers: 3 },
-])('$workers workers, $reducers slices', ({ workers, reducers }) => {
+  { workers: 2, reducers: 2, memory: 'off' },
+])('$workers workers, $reducers slices, shared memory $memory', ({ workers, reducers, memory }) => {
   let system: TestSystem;
   beforeAll(async () => {
-    system = await startSystem({ workers, reducers });
+    const environment: Record<string, string> = memory === undefined ? {} : { LOCKSTEP_SHARED_MEMORY_DIR: memory };
+    system = await startSystem({ workers, reducers, environment });
     return () => system.stop();
   });
 

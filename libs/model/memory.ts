@@ -55,6 +55,13 @@ export function estimateCoordinatorMemory(
   return state + sums + Math.max(contribution, Math.min(stagingBytes, tasks * contribution));
 }
 
+/**
+ * What versions take up a second time in memory that workers on the coordinator's host see, in the form in which they pull.
+ */
+export function sharedVersionBytes({ model, training }: MemorySpec): number {
+  return STATE_BUFFERS * (training.precision === 'bfloat16' ? 2 : FLOAT32) * layoutOf(model).parameterCount;
+}
+
 /** Bytes of one contribution: gradient in the wire's precision, statistics in float32. */
 export function contributionBytes(layout: ParameterLayout, { wire }: Pick<TrainingSpec, 'wire'>): number {
   return (wire === 'bfloat16' ? 2 : FLOAT32) * layout.parameterCount + FLOAT32 * layout.statisticCount;

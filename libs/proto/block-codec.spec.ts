@@ -15,7 +15,10 @@ const uint32 = fc.integer({ min: 0, max: 0xffff_ffff });
 
 describe('encodeBlockMessage', () => {
   it('gives the bytes that the generated code gives, for both messages', () => {
-    const block = fc.record({ index: uint32, data: fc.uint8Array({ maxLength: 300 }), checksum: uint32 });
+    const block = fc.record({
+      ...{ index: uint32, data: fc.uint8Array({ maxLength: 300 }), checksum: uint32 },
+      inSegment: fc.constant(false),
+    });
     fc.assert(
       fc.property(block, (value) => {
         const encoded = encodeBlockMessage(value);

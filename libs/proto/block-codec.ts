@@ -14,18 +14,24 @@ export const reducerService = {
   pullParameters: {
     ...ReducerService.pullParameters,
     responseSerialize: (value: PullParametersResponse): Buffer =>
-      value.message?.$case === 'block'
+      carriesBytes(value.message)
         ? encodeBlockMessage(value.message.value)
         : ReducerService.pullParameters.responseSerialize(value),
   },
   pushGradient: {
     ...ReducerService.pushGradient,
     requestSerialize: (value: PushGradientRequest): Buffer =>
-      value.message?.$case === 'block'
+      carriesBytes(value.message)
         ? encodeBlockMessage(value.message.value)
         : ReducerService.pushGradient.requestSerialize(value),
   },
 } as const;
+
+type Message = (PullParametersResponse | PushGradientRequest)['message'];
+
+function carriesBytes(message: Message): message is { $case: 'block'; value: Block } {
+  return message?.$case === 'block' && !message.value.inSegment;
+}
 
 const Client = makeGenericClientConstructor(reducerService, 'lockstep.v1.Reducer');
 

@@ -22,8 +22,14 @@ export class BlockCollector<Of extends PullRegion = Region> {
     this.#gradientBytes = gradientBytes;
   }
 
+  /** The parameters among the expected blocks whose bytes lie in a segment at `place`; undefined for any other block. */
+  inSegment({ index, inSegment }: Block): { readonly range: BlockRange<Of>; readonly place: number } | undefined {
+    const range = inSegment ? this.#expected.get(index) : undefined;
+    return range?.region === 'parameters' ? { range, place: range.first * this.#gradientBytes } : undefined;
+  }
+
   /** Judges a block and, when it is good, counts it as arrived. `detail` is a sentence for people. */
-  accept(block: Block): BlockVerdict<Of> {
+  accept(block: Pick<Block, 'index' | 'data' | 'checksum'>): BlockVerdict<Of> {
     const range = this.#expected.get(block.index);
     if (range === undefined) return refused('unknown', `Block ${block.index} does not belong to this stream.`);
     if (this.#checksums.has(block.index)) return refused('double', `Block ${block.index} came twice.`);

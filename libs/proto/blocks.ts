@@ -3,6 +3,7 @@
 import { endianness } from 'node:os';
 import { crc32c } from './crc32c.js';
 import type { Block } from './generated/lockstep/v1/reducer.js';
+import type { Segment } from './segment.js';
 
 /** Elements per block: 1 MiB of float32. The last block of each region may be shorter. */
 export const blockElements = 262_144;
@@ -156,7 +157,27 @@ function checkInside(array: WireArray, range: { readonly first: number; readonly
 /** The block as a message: bytes in place (no copy until it is encoded) and their checksum. */
 export function blockMessage(array: WireArray, range: BlockRange): Block {
   const data = bytesOf(array, range);
-  return { index: range.index, data, checksum: crc32c(data) };
+  return { index: range.index, data, checksum: crc32c(data), inSegment: false };
+}
+
+/** Of a block whose bytes lie in a segment. */
+export const noBytes = new Uint8Array(0);
+
+/** A block of parameters as a message: where `segment` is given and takes them, the bytes go there, else with the message. */
+export function throughSegment(
+  block: Block,
+  first: number,
+  parameterBytes: 2 | 4,
+  segment: Segment | undefined,
+): Block {
+  if (segment === undefined) return block;
+  try {
+    segment.write(block.data, first * parameterBytes);
+  } catch {
+    // No memory is left for the segment; the network has room.
+    return block;
+  }
+  return { ...block, data: noBytes, inSegment: true };
 }
 
 /** Checksum of a whole version: CRC32C over its block checksums, each as little-endian uint32, in index order. */

@@ -111,6 +111,7 @@ const megabyteChecksum = crc32c(megabyte);
 export function* blocks(count: number, onNext?: (index: number) => void): Generator<PushGradientRequest> {
   for (let index = 0; index < count; index++) {
     onNext?.(index);
-    yield { message: { $case: 'block', value: { index, data: megabyte, checksum: megabyteChecksum } } };
+    const value = { index, data: megabyte, checksum: megabyteChecksum, inSegment: false };
+    yield { message: { $case: 'block', value } };
   }
 }

@@ -68,7 +68,7 @@ function push(
 }
 
 function pull(client: ReducerClient, more: Partial<CallLimits> = {}): AsyncIterable<PullParametersResponse> {
-  const request = { version: undefined, layoutHash: '', parameterType: WireType.FLOAT32 };
+  const request = { version: undefined, layoutHash: '', parameterType: WireType.FLOAT32, sharedMemory: false };
   return pullStream(site, { ...limits, ...more }, (options) => client.pullParameters(request, options));
 }
 

@@ -13,6 +13,9 @@ import { LocalSystem } from './local-system.js';
 import { stepsOr } from './steps.js';
 import { formatted, printTable, progress, quantile } from './table.js';
 
+// The formula is one of networks.
+process.env['LOCKSTEP_SHARED_MEMORY_DIR'] = 'off';
+
 const cores = availableParallelism();
 
 interface Case {

@@ -15,9 +15,11 @@ import { inBlockOrder } from '../../apps/coordinator/src/training/slices/block-o
 import type { PublishedVersion, SliceJob } from '../../apps/coordinator/src/training/slices/messages.js';
 import { SlicePool } from '../../apps/coordinator/src/training/slices/slice-pool.js';
 import { StateBuffers } from '../../apps/coordinator/src/training/state-buffers.js';
+import { SharedFolder } from '../../apps/coordinator/src/shared-folder.js';
 import { ParameterCache } from '../../apps/worker/src/parameters.js';
 import { Slices } from '../../apps/worker/src/pool-caller.js';
 import { GradientPush } from '../../apps/worker/src/push.js';
+import { SharedMemory } from '../../apps/worker/src/shared-memory.js';
 import { formatted, printTable, progress, quantile } from './table.js';
 
 /** ResNet-152. */
@@ -30,14 +32,19 @@ const layoutHash = 'bench';
 
 interface StepMessage {
   readonly addresses: readonly string[];
+  /** What a coordinator tells workers of the memory that they share; undefined: tensors go over the network. */
+  readonly sharedMemory: SharedFolder['announcement'] | undefined;
   readonly version: VersionName;
 }
 
 async function compare(): Promise<void> {
-  const seconds = new Map<number, number>();
-  for (const slices of [1, 2]) {
-    progress(`${slices} slice${slices > 1 ? 's' : ''} …`);
-    seconds.set(slices, await reduceWith(slices));
+  const seconds: [name: string, seconds: number][] = [];
+  for (const shared of [true, false]) {
+    for (const slices of [1, 2]) {
+      const name = `${slices} slice${slices > 1 ? 's' : ''}, ${shared ? 'shared memory' : 'gRPC over loopback'}`;
+      progress(`${name} …`);
+      seconds.push([name, await reduceWith(slices, shared)]);
+    }
   }
   const other = await python();
   const ratio = (value: number, reference: number | undefined): string =>
@@ -47,14 +54,10 @@ async function compare(): Promise<void> {
     title: `Reducer: ${formatted(parameterCount / 1e6, 1)} M float32, 2 workers: push, sum, update, pull; no computing`,
     columns: ['', 's', "ratio to gloo's all-reduce"],
     rows: [
-      ...[...seconds].map(([slices, value]) => [
-        `Lockstep, ${slices} slice${slices > 1 ? 's' : ''}`,
-        formatted(value, 3),
-        ratio(value, gloo),
-      ]),
+      ...seconds.map(([name, value]) => [`Lockstep, ${name}`, formatted(value, 3), ratio(value, gloo)]),
       ...(gloo === undefined ? [] : [['gloo, 2 processes', formatted(gloo, 3), '1.00']]),
     ],
-    notes: [`Medians of ${steps} steps after ${warmUp} that warm up; all processes on this machine, over loopback.`],
+    notes: [`Medians of ${steps} steps after ${warmUp} that warm up; all processes on this machine.`],
   });
   const loops = measureLoops();
   printTable({
@@ -69,12 +72,14 @@ async function compare(): Promise<void> {
 }
 
 /** Median seconds of a step. */
-async function reduceWith(slices: number): Promise<number> {
+async function reduceWith(slices: number, shared: boolean): Promise<number> {
+  const sharedFolder = shared ? await SharedFolder.make('/dev/shm') : undefined;
   const pool = await SlicePool.start({
     slices,
     firstPort: 0,
     host: '127.0.0.1',
     workerToken: undefined,
+    sharedFolder: sharedFolder?.announcement.folder,
     tls: undefined,
   });
   const children = Array.from({ length: workers }, () => fork(import.meta.filename, ['work']));
@@ -90,11 +95,12 @@ async function reduceWith(slices: number): Promise<number> {
     const sums = await pool.request({ type: 'checksum', jobId: job.jobId, buffer: first });
     let version = versionOf(0, first, inBlockOrder(sums.values));
     const addresses = pool.ports.map((port) => `127.0.0.1:${port}`);
-    await tellAll(children, { addresses, version });
+    const sharedMemory = sharedFolder?.announcement;
+    await tellAll(children, { addresses, sharedMemory, version });
     const times: number[] = [];
     for (let step = 0; step < warmUp + steps; step++) {
       const start = performance.now();
-      version = await oneStep(pool, buffers, children, { addresses, version });
+      version = await oneStep(pool, buffers, children, { addresses, sharedMemory, version });
       times.push((performance.now() - start) / 1000);
       progress(`  ${formatted(times.at(-1)!, 3)} s`);
     }
@@ -102,6 +108,7 @@ async function reduceWith(slices: number): Promise<number> {
   } finally {
     for (const child of children) child.kill();
     await pool.stop();
+    await sharedFolder?.remove();
   }
 }
 
@@ -110,8 +117,9 @@ async function oneStep(
   pool: SlicePool,
   buffers: StateBuffers,
   children: readonly ChildProcess[],
-  { addresses, version }: { readonly addresses: readonly string[]; readonly version: PublishedVersion },
+  message: Omit<StepMessage, 'version'> & { readonly version: PublishedVersion },
 ): Promise<PublishedVersion> {
+  const { version } = message;
   const { jobId, lineage, version: step } = version;
   pool.broadcast({ type: 'open-step', step: { jobId, lineage, step, round: 0, tasks: workers, version } });
   pool.broadcast({ type: 'publish', version });
@@ -126,7 +134,7 @@ async function oneStep(
       } else reject(new Error(`A slice reported ${report.type}.`));
     };
   });
-  const done = tellAll(children, { addresses, version });
+  const done = tellAll(children, message);
   await summed;
   await pool.request({ type: 'summarise', jobId });
   const toBuffer = await buffers.spare(version.buffer);
@@ -176,9 +184,16 @@ function work(): void {
   process.on('message', (message: StepMessage & { readonly task: number }) => void answer(message));
   process.on('disconnect', () => process.exit());
 
-  async function answer({ addresses, version, task }: StepMessage & { readonly task: number }): Promise<void> {
+  async function answer({
+    addresses,
+    sharedMemory,
+    version,
+    task,
+  }: StepMessage & { readonly task: number }): Promise<void> {
     if (slices === undefined) {
-      slices = new Slices(addresses, { credentials: clientCredentials(), token: undefined });
+      const memory = SharedMemory.find({ sharedMemory, workerId: `w${task}` });
+      if (sharedMemory !== undefined && memory === undefined) throw new Error('The shared memory is not found.');
+      slices = new Slices(addresses, { credentials: clientCredentials(), token: undefined }, memory);
       parameters = new ParameterCache(slices, pino({ level: 'silent' }));
       process.send?.('ready');
       return;

@@ -110,7 +110,7 @@ async function call(which: Variant, target: string): Promise<void> {
     await pushStream(site, limits, (options, done) => client.pushGradient(options, done), pushMessages(gradient));
     times.push.push((performance.now() - start) / 1000);
     start = performance.now();
-    const request = { version: undefined, layoutHash: '', parameterType: WireType.FLOAT32 };
+    const request = { version: undefined, layoutHash: '', parameterType: WireType.FLOAT32, sharedMemory: false };
     await receive(
       pullStream(site, limits, (options) => client.pullParameters(request, options)),
       parameters,
@@ -134,7 +134,7 @@ function* blocksOf<Message>(array: Float32Array): Generator<Message> {
 
 function* pushMessages(gradient: Float32Array): Generator<PushGradientRequest> {
   const header = { workerId: 'bench', key: undefined, attempt: 1, version: undefined, layoutHash: '', blocks: 0 };
-  yield { message: { $case: 'header', value: { ...header, wireType: WireType.FLOAT32 } } };
+  yield { message: { $case: 'header', value: { ...header, wireType: WireType.FLOAT32, segment: '' } } };
   yield* blocksOf<PushGradientRequest>(gradient);
 }
 

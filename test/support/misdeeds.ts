@@ -81,7 +81,7 @@ function changesOf(misdeed: Misdeed): Changes {
       return {
         block: ({ index, data }) => {
           const shorter = data.subarray(0, data.length - 4);
-          return { index, data: shorter, checksum: crc32c(shorter) };
+          return { index, data: shorter, checksum: crc32c(shorter), inSegment: false };
         },
       };
     case 'block missing':
@@ -103,5 +103,5 @@ function changesOf(misdeed: Misdeed): Changes {
 function rechecked(block: Block, change: (data: Buffer) => unknown): Block {
   const data = Buffer.from(block.data);
   change(data);
-  return { index: block.index, data, checksum: crc32c(data) };
+  return { index: block.index, data, checksum: crc32c(data), inSegment: false };
 }

@@ -66,6 +66,8 @@ export class TestSystem {
     /** Control port; slice i listens on the port after it + i. */
     readonly grpcPort: number,
     private readonly route: Route,
+    /** Where the coordinator makes the folder through which workers pass tensors. */
+    readonly memoryDir: string,
     private readonly unfurnish: (() => void) | undefined,
   ) {
     this.url = `http://${host}:${httpPort}`;
@@ -92,7 +94,8 @@ export class TestSystem {
     const grpcPort = httpPort + 1;
     const valkey = await startTestValkey();
     const route = (await options.route?.({ grpcPort, redisUrl: valkey.url })) ?? { coordinator: `${host}:${grpcPort}` };
-    return new TestSystem(options, valkey, dataDir, httpPort, grpcPort, route, unfurnish);
+    const memoryDir = await mkdtemp('/dev/shm/lockstep-test-');
+    return new TestSystem(options, valkey, dataDir, httpPort, grpcPort, route, memoryDir, unfurnish);
   }
 
   /** What processes are told; may lead through a proxy. */
@@ -114,6 +117,8 @@ export class TestSystem {
       LOCKSTEP_REDUCERS: String(this.options.reducers ?? 1),
       LOCKSTEP_QUEUE_PREFIX: `test-${this.#prefix}`,
       LOCKSTEP_LOG_LEVEL: 'debug',
+      // What goes through a proxy is not to go round it.
+      LOCKSTEP_SHARED_MEMORY_DIR: this.route.reducers === undefined ? this.memoryDir : 'off',
       ...this.options.environment,
     };
   }
@@ -182,6 +187,7 @@ export class TestSystem {
     await this.valkey.stop();
     await this.#guard.stop();
     this.unfurnish?.();
+    await rm(this.memoryDir, { recursive: true, force: true });
     await rm(this.dataDir, { recursive: true, force: true });
   }
 }

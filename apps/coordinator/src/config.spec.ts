@@ -57,6 +57,14 @@ describe('loadConfig', () => {
     );
   });
 
+  test('shares memory by default, but not round what lies between workers and slices', () => {
+    const between = { LOCKSTEP_REDUCERS: '1', LOCKSTEP_REDUCER_ADDRESSES: 'proxy.example:1' };
+    expect(loadConfig({}).sharedMemoryDir).toBe('/dev/shm');
+    expect(loadConfig({ LOCKSTEP_SHARED_MEMORY_DIR: 'off' }).sharedMemoryDir).toBeUndefined();
+    expect(loadConfig(between).sharedMemoryDir).toBeUndefined();
+    expect(loadConfig({ ...between, LOCKSTEP_SHARED_MEMORY_DIR: '/run/memory' }).sharedMemoryDir).toBe('/run/memory');
+  });
+
   test('reads every variable', () => {
     const directory = mkdtempSync(join(tmpdir(), 'lockstep-config-'));
     for (const name of ['cert', 'key', 'ca']) writeFileSync(join(directory, name), 'pem');
@@ -110,6 +118,7 @@ describe('loadConfig', () => {
       tls: { cert: join(directory, 'cert'), key: join(directory, 'key'), ca: join(directory, 'ca') },
       reducers: 3,
       reducerAddresses: ['a.example:1', '[::1]:2', '10.0.0.3:65535'],
+      sharedMemoryDir: undefined,
       stagingBytes: 64 * 2 ** 20,
       graceMs: 500,
       logLevel: 'debug',

@@ -56,6 +56,8 @@ export interface CoordinatorConfig {
   readonly reducers: number;
   /** host:port under which workers reach each slice, in order, where a port mapping, NAT or proxy lies between. LOCKSTEP_REDUCER_ADDRESSES, a comma list @default advertisedHost and the slices' own ports */
   readonly reducerAddresses: readonly string[] | undefined;
+  /** Absolute; a folder in memory through which workers on this host pass tensors. Undefined: all goes over the network. LOCKSTEP_SHARED_MEMORY_DIR, `off` for none @default /dev/shm, or none where LOCKSTEP_REDUCER_ADDRESSES is set */
+  readonly sharedMemoryDir: string | undefined;
   /** What contributions may take up while they wait for their step, bytes. LOCKSTEP_STAGING_MB @default a quarter of the memory, at least 1024 MB */
   readonly stagingBytes: number;
   /** How long a stop may take, milliseconds. LOCKSTEP_GRACE_MS @default 8000 */
@@ -123,6 +125,7 @@ const variables = z.object({
     .transform((list) => list.split(',').map((entry) => entry.trim()))
     .refine((list) => list.every(isAddress), 'must be a comma list of host:port')
     .optional(),
+  LOCKSTEP_SHARED_MEMORY_DIR: folder.optional(),
   LOCKSTEP_STAGING_MB: integer(1, 16_000_000, Math.max(1024, Math.floor(totalmem() / 4 / 2 ** 20))),
   LOCKSTEP_GRACE_MS: integer(0, 3_600_000, 8_000),
   LOCKSTEP_LOG_LEVEL: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }).default('info'),
@@ -185,6 +188,7 @@ function resolved(values: Variables, env: NodeJS.ProcessEnv): CoordinatorConfig 
     tls,
     reducers: values.LOCKSTEP_REDUCERS,
     reducerAddresses: values.LOCKSTEP_REDUCER_ADDRESSES,
+    sharedMemoryDir: sharedMemoryDir(values),
     stagingBytes: values.LOCKSTEP_STAGING_MB * 2 ** 20,
     graceMs: values.LOCKSTEP_GRACE_MS,
     logLevel: values.LOCKSTEP_LOG_LEVEL,
@@ -195,6 +199,13 @@ function resolved(values: Variables, env: NodeJS.ProcessEnv): CoordinatorConfig 
     advertisedUrl: values.LOCKSTEP_ADVERTISED_URL?.replace(/\/+$/, ''),
     datasetAccess: { ...datasetAccess(values, cacheDir), datasetsFolder: join(dataDir, 'datasets') },
   };
+}
+
+/** Where something lies between workers and slices it is there for a reason: then no bytes go round it unless told to. */
+function sharedMemoryDir(values: Variables): string | undefined {
+  const between = values.LOCKSTEP_REDUCER_ADDRESSES !== undefined;
+  const named = values.LOCKSTEP_SHARED_MEMORY_DIR ?? (between ? 'off' : '/dev/shm');
+  return named === 'off' ? undefined : resolve(named);
 }
 
 /** The variables that are set; an empty one counts as not set, as container files often pass them on empty. */

@@ -5,6 +5,7 @@ import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { SharedMemory } from '#proto/generated/lockstep/v1/pool.js';
 import { SpanRing } from '#proto/span-ring.js';
 import { linkToParent, type ParentLink } from '#proto/parent-link.js';
 import { CheckpointStore } from './checkpoints/checkpoint-store.js';
@@ -26,6 +27,7 @@ import { WorkerEvents } from './telemetry/worker-events.js';
 import { QueueConnection } from './training/queue-connection.js';
 import { RunningJobs } from './training/running-jobs.js';
 import { SlicePool } from './training/slices/slice-pool.js';
+import { SharedFolder } from './shared-folder.js';
 import { SpanRequests } from './workers/span-requests.js';
 import { WorkerRegistry } from './workers/worker-registry.js';
 
@@ -55,7 +57,8 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
   if (redisProblem !== undefined) throw new UnavailableError(redisProblem);
 
   const tls = config.tls && pemFiles(config.tls);
-  const slices = await startSlices(config, tls);
+  const sharedFolder = await openSharedFolder(config, log);
+  const slices = await startSlices(config, tls, sharedFolder?.announcement.folder);
   // Crash-only: the next start goes on from the newest checkpoint.
   const crash = (error: Error): void => {
     log.fatal({ err: error }, 'The coordinator cannot go on.');
@@ -71,6 +74,7 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
   const hub = new EventHub();
   // eslint-disable-next-line no-new -- it lives by listening
   registry.listen(new WorkerEvents(registry, hub));
+  if (sharedFolder !== undefined) registry.listen(sharedFolder);
   const checkpoints = new CheckpointStore(crash);
   const jobs = new JobService({
     maxRunningJobs: config.maxRunningJobs,
@@ -101,7 +105,8 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
     },
   });
 
-  const control = await startControl(config, tls, { registry, running, slices, spanRequests, log });
+  const sharedMemory = sharedFolder?.announcement;
+  const control = await startControl(config, tls, { registry, running, slices, spanRequests, sharedMemory, log });
   const board = config.bullBoard ? createQueueBoard() : undefined;
   redis.onQueue = (queue) => board?.add(queue);
   const http = await createHttpApplication(config, {
@@ -133,6 +138,7 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
     await closeHttp(http, Math.min(2000, config.graceMs));
     control.stop();
     await slices.stop();
+    await sharedFolder?.remove();
     await checkpoints.stop();
     await redis.close();
     process.exit(0);
@@ -166,12 +172,28 @@ interface Pem {
   readonly ca: string | undefined;
 }
 
-function startSlices(config: CoordinatorConfig, tls: Pem | undefined): Promise<SlicePool> {
+/** Undefined where there is no such memory: tensors go over the network then. */
+async function openSharedFolder(
+  { sharedMemoryDir }: CoordinatorConfig,
+  log: Logger,
+): Promise<SharedFolder | undefined> {
+  if (sharedMemoryDir === undefined) return undefined;
+  try {
+    return await SharedFolder.make(sharedMemoryDir);
+  } catch (error) {
+    const cause = error instanceof Error ? error.message : String(error);
+    log.warn({ cause }, 'No memory is shared with workers on this host; tensors go over the network.');
+    return undefined;
+  }
+}
+
+function startSlices(config: CoordinatorConfig, tls: Pem | undefined, sharedFolder?: string): Promise<SlicePool> {
   const options = {
     slices: config.reducers,
     host: config.grpcHost,
     firstPort: config.grpcPort === 0 ? 0 : config.grpcPort + 1,
     workerToken: config.workerToken,
+    sharedFolder,
     tls,
   };
   return SlicePool.start(options).catch((error: Error) => {
@@ -192,6 +214,7 @@ function startControl(
     running: RunningJobs;
     slices: SlicePool;
     spanRequests: SpanRequests;
+    sharedMemory: SharedMemory | undefined;
     log: Logger;
   },
 ): Promise<ControlServer> {
@@ -200,6 +223,7 @@ function startControl(
     registry: parts.registry,
     jobs: parts.running,
     spanRequests: parts.spanRequests,
+    sharedMemory: parts.sharedMemory,
     datasetsUrl: `${config.advertisedUrl ?? defaultUrl(config, host)}/api/v1/datasets`,
     queuePrefix: config.queuePrefix,
     reducerAddresses: config.reducerAddresses ?? parts.slices.ports.map((port) => `${host}:${port}`),

@@ -13,6 +13,7 @@ import { ParameterCache } from './parameters.js';
 import { Pipeline } from './pipeline.js';
 import { type Access, type PoolCaller, Slices } from './pool-caller.js';
 import { Session } from './session.js';
+import { SharedMemory } from './shared-memory.js';
 import { type PreparedTask, TaskStages } from './task-stages.js';
 import { settlesWithin } from './withdrawal.js';
 
@@ -74,7 +75,7 @@ export class Membership {
     letGoMs,
     onDrain,
   }: MembershipOptions) {
-    this.#slices = new Slices(registration.reducerAddresses, access);
+    this.#slices = new Slices(registration.reducerAddresses, access, SharedMemory.find(registration));
     this.#jobs = new JobContexts(pool, images, datasets);
     this.#parameters = new ParameterCache(this.#slices, log);
     this.#stages = new TaskStages({
@@ -106,6 +107,7 @@ export class Membership {
         this.#parameters.endJob(jobId);
         this.#jobs.endJob(jobId);
         compute.endJob(jobId);
+        this.#slices.sharedMemory?.trim();
         const { counts } = images;
         if (counts.images > 0) log.info({ ...counts, starvedSeconds: this.#stages.starvedSeconds }, 'images so far');
       },

@@ -5,6 +5,7 @@ import { openReducer } from '#proto/block-codec.js';
 import { callMetadata, channelOptions } from '#proto/channel.js';
 import { PoolClient } from '#proto/generated/lockstep/v1/pool.js';
 import type { ReducerClient } from '#proto/generated/lockstep/v1/reducer.js';
+import type { SharedMemory } from './shared-memory.js';
 
 /** How every channel of this worker is opened. */
 export interface Access {
@@ -35,8 +36,11 @@ export function openPool(address: string, access: Access): PoolCaller {
 /** The slices, in the order that the coordinator named them; opened once per registration. */
 export class Slices {
   readonly callers: readonly SliceCaller[];
+  /** Where the coordinator runs on this host; else all goes over the network. */
+  readonly sharedMemory: SharedMemory | undefined;
 
-  constructor(addresses: readonly string[], access: Access) {
+  constructor(addresses: readonly string[], access: Access, sharedMemory?: SharedMemory) {
+    this.sharedMemory = sharedMemory;
     const metadata = callMetadata(access.token);
     this.callers = addresses.map((address, slice) => {
       return { slice, address, client: openReducer(address, access.credentials, channelOptions()), metadata };
@@ -49,5 +53,6 @@ export class Slices {
 
   close(): void {
     for (const { client } of this.callers) client.close();
+    this.sharedMemory?.trim();
   }
 }

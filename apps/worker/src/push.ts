@@ -1,6 +1,6 @@
 // Delivers one gradient: to every slice its blocks, each the moment it is final, from the end of the vector downwards.
 // Refuses to know how gradients are computed and what becomes of a refused one.
-import { blockMessage, type BlockRange, blocksOfSlice, blockTable } from '#proto/blocks.js';
+import { blockMessage, type BlockRange, blocksOfSlice, blockTable, throughSegment } from '#proto/blocks.js';
 import { pushStream } from '#proto/calls.js';
 import { sealedEnd } from '#proto/contribution-seal.js';
 import { Outcome } from '#proto/generated/lockstep/v1/pool.js';
@@ -11,6 +11,7 @@ import {
   type PushTotals,
   WireType,
 } from '#proto/generated/lockstep/v1/reducer.js';
+import type { Segment } from '#proto/segment.js';
 import type { SliceCaller, Slices } from './pool-caller.js';
 
 /** The whole call, which begins with the computing. */
@@ -22,7 +23,7 @@ const pushDeadlineMs = 3_600_000;
 const silenceMs = 300_000;
 
 /** What every slice's header says alike. */
-export type Contribution = Omit<PushHeader, 'blocks' | 'wireType'>;
+export type Contribution = Omit<PushHeader, 'blocks' | 'wireType' | 'segment'>;
 
 /** All that is known when computing ends. */
 export type ComputedTotals = Omit<PushTotals, 'sendSeconds'>;
@@ -49,6 +50,8 @@ export class GradientPush {
   readonly #gradient: Float32Array | Uint16Array;
   readonly #statistics: Float32Array;
   readonly #over = new AbortController();
+  /** Through which the gradient goes to a coordinator on this host. */
+  readonly #segment: Segment | undefined;
   #firstFinal: number;
   #totals: ComputedTotals | undefined;
   #silence: NodeJS.Timeout | undefined;
@@ -64,7 +67,20 @@ export class GradientPush {
     this.#firstFinal = options.gradient.length;
     this.#slicesUnsent = slices.count;
     this.sent = new Promise((resolve) => (this.#allSent = resolve));
+    const { sharedMemory } = slices;
+    const segment = (this.#segment = sharedMemory?.take());
     this.answer = this.#deliver(slices, options);
+    if (segment !== undefined) {
+      // An answer to a contribution that was not taken says nothing of what a slice still reads.
+      const done = (accepted: boolean): void => {
+        if (accepted) sharedMemory?.give(segment);
+        else sharedMemory?.discard(segment);
+      };
+      this.answer.then(
+        ({ outcome }) => done(outcome === Outcome.ACCEPTED),
+        () => done(false),
+      );
+    }
     // Whoever computes looks at the answer only in the end.
     this.answer.then(this.#allSent, this.#allSent);
   }
@@ -133,7 +149,8 @@ export class GradientPush {
     signal: AbortSignal,
   ): Promise<PushGradientResponse> {
     const wireType = this.#gradient instanceof Uint16Array ? WireType.BFLOAT16 : WireType.FLOAT32;
-    const header: PushHeader = { ...options.contribution, wireType, blocks: ranges.length };
+    const segment = this.#segment?.name ?? '';
+    const header: PushHeader = { ...options.contribution, wireType, blocks: ranges.length, segment };
     const site = { call: 'Reducer.PushGradient', peer: caller.address, task: options.task };
     return pushStream(
       site,
@@ -152,7 +169,9 @@ export class GradientPush {
     const parameters = ranges.filter(({ region }) => region === 'parameters');
     for (const range of parameters.reverse()) {
       await this.#until(() => this.#firstFinal <= range.first, signal);
-      yield { message: { $case: 'block', value: blockMessage(this.#gradient, range) } };
+      const block = blockMessage(this.#gradient, range);
+      const value = throughSegment(block, range.first, this.#gradient.BYTES_PER_ELEMENT as 2 | 4, this.#segment);
+      yield { message: { $case: 'block', value } };
       this.held();
     }
     const totals = await this.#until(() => this.#totals, signal);

@@ -1,6 +1,6 @@
 // Whether a job fits: into the coordinator's memory, and onto a worker. Pure; one sentence where it does not.
 import type { JobSpec } from '#model/job-spec.js';
-import { estimateCoordinatorMemory, estimateWorkerMemory, memoryProblem } from '#model/memory.js';
+import { estimateCoordinatorMemory, estimateWorkerMemory, memoryProblem, sharedVersionBytes } from '#model/memory.js';
 import { bfloat16Support, precisionNote } from '#model/precision.js';
 import { tasksPerStep } from '../training/step-plan.js';
 import type { PoolWorker } from '../workers/worker-registry.js';
@@ -12,7 +12,7 @@ export function coordinatorProblem(
   limits: { readonly stagingBytes: number; readonly memoryBytes: number },
 ): string | undefined {
   const needed = estimateCoordinatorMemory(spec, tasksPerStep(spec.training, trainCount), limits.stagingBytes);
-  return memoryProblem('The coordinator', needed, limits.memoryBytes);
+  return memoryProblem('The coordinator', needed + sharedVersionBytes(spec), limits.memoryBytes);
 }
 
 /** Why a worker cannot compute a job's tasks; undefined when it can. */

@@ -4,6 +4,7 @@ import { type sendUnaryData, type ServerDuplexStream, status } from '@grpc/grpc-
 import {
   type PoolServer,
   ReleaseReason,
+  type SharedMemory,
   type SessionRequest,
   type SessionResponse,
 } from '#proto/generated/lockstep/v1/pool.js';
@@ -34,6 +35,8 @@ export interface PoolServiceOptions {
   readonly queuePrefix: string;
   /** host:port of each slice. */
   readonly reducerAddresses: readonly string[];
+  /** Undefined where workers of this host are to use the network too. */
+  readonly sharedMemory: SharedMemory | undefined;
   /** URL below which workers fetch what they do not see of the datasets folder. */
   readonly datasetsUrl: string;
   readonly log: Logger;
@@ -58,6 +61,7 @@ export function createPoolService(options: PoolServiceOptions): PoolServer {
         queuePrefix: options.queuePrefix,
         reducerAddresses: [...options.reducerAddresses],
         heartbeatIntervalMs,
+        sharedMemory: options.sharedMemory,
       });
     },
 

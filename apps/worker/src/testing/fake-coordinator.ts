@@ -204,7 +204,7 @@ export class FakeCoordinator {
     const checksum = versionChecksum(blocks.map((block) => block.checksum));
     const own = blocksOfSlice(this.#table(), slice, this.#options.slices ?? 1);
     const messages: PullParametersResponse[] = [
-      { message: { $case: 'header', value: { version: { ...name, checksum }, blocks: own.length } } },
+      { message: { $case: 'header', value: { version: { ...name, checksum }, blocks: own.length, segment: '' } } },
       ...own.map(({ index }): PullParametersResponse => ({ message: { $case: 'block', value: blocks[index]! } })),
       { message: { $case: 'end', value: {} } },
     ];

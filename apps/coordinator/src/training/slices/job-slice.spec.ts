@@ -82,7 +82,7 @@ function update(slices: number, wire: 'float32' | 'bfloat16', order: readonly nu
         statistics: numbers(statisticCount, 200 + task),
       };
       for (const range of slice.blocks) {
-        expect(slice.receive(staged, range, bytesOf(vectors[range.region], range))).toBeUndefined();
+        slice.receive(staged, range, bytesOf(vectors[range.region], range));
       }
       slice.add(task, staged);
     }
@@ -166,10 +166,11 @@ describe('JobSlice', () => {
     const gradient = numbers(parameterCount, 3);
     gradient[blockElements + 3] = Number.POSITIVE_INFINITY;
     const [first, second, , statistics] = slice.blocks;
-    expect(slice.receive(staged, first!, bytesOf(gradient, first!))).toBeUndefined();
-    expect(slice.receive(staged, second!, bytesOf(gradient, second!))).toBe('second');
-    const broken = new Float32Array(statisticCount).fill(Number.NaN);
-    expect(slice.receive(staged, statistics!, bytesOf(broken, statistics!))).toBe('The batch statistics');
+    for (const range of [first!, second!]) slice.receive(staged, range, bytesOf(gradient, range));
+    expect(slice.notFinite(staged, first!)).toBeUndefined();
+    expect(slice.notFinite(staged, second!)).toBe('second');
+    slice.place(staged, statistics!).set(new Uint8Array(new Float32Array(statisticCount).fill(Number.NaN).buffer));
+    expect(slice.notFinite(staged, statistics!)).toBe('The batch statistics');
   });
 
   it('says so when a sum or an update overflows', () => {

@@ -34,7 +34,8 @@ export class JobSlice {
   readonly #pool: ArrayPool;
   #tree: SumTree | undefined;
 
-  constructor(job: SliceJob, slice: number, slices: number, memory: VectorMemory) {
+  /** @param sharedFolder where versions may lie for workers on this host */
+  constructor(job: SliceJob, slice: number, slices: number, memory: VectorMemory, sharedFolder?: string) {
     this.job = job;
     this.#memory = memory;
     this.#pool = new ArrayPool(memory);
@@ -53,6 +54,7 @@ export class JobSlice {
       localOf: this.#localOf,
       ownElements: counts.parameters,
       pool: this.#pool,
+      sharedFolder,
     });
   }
 
@@ -99,13 +101,20 @@ export class JobSlice {
     this.#pool.give(staged.statistics);
   }
 
-  /** Copies a block's bytes into a staged contribution. Returns the name of the first tensor that is not finite in it. */
-  receive(staged: Staged, range: BlockRange, data: Uint8Array): string | undefined {
+  /** Where a block's bytes belong in a staged contribution: a view. */
+  place(staged: Staged, range: BlockRange): Uint8Array {
+    return bytesOf(arrayOf(staged, range), { first: this.#localOf.get(range.index)!, count: range.count });
+  }
+
+  /** Copies a block's bytes into a staged contribution. */
+  receive(staged: Staged, range: BlockRange, data: Uint8Array): void {
+    copyBlock(data, arrayOf(staged, range), { first: this.#localOf.get(range.index)!, count: range.count });
+  }
+
+  /** The name of the first tensor that is not finite in a block that has come. */
+  notFinite(staged: Staged, range: BlockRange): string | undefined {
     const first = this.#localOf.get(range.index)!;
-    const array = range.region === 'parameters' ? staged.gradient : staged.statistics;
-    copyBlock(data, array, { first, count: range.count });
-    const end = first + range.count;
-    const at = firstNotFinite(array, first, end);
+    const at = firstNotFinite(arrayOf(staged, range), first, first + range.count);
     if (at < 0) return undefined;
     return range.region === 'statistics' ? 'The batch statistics' : this.#tensorAt(range.first + at - first);
   }
@@ -113,6 +122,11 @@ export class JobSlice {
   openStep(tasks: number): void {
     this.closeStep();
     this.#tree = new SumTree(tasks, this.#pool);
+  }
+
+  /** The job is over. */
+  close(): void {
+    this.forms.close();
   }
 
   closeStep(): void {
@@ -209,4 +223,8 @@ export class JobSlice {
     if (sum === undefined) throw new Error(`The step of job ${this.job.jobId} is not complete.`);
     return sum;
   }
+}
+
+function arrayOf(staged: Staged, { region }: BlockRange): Staged['gradient' | 'statistics'] {
+  return region === 'parameters' ? staged.gradient : staged.statistics;
 }

@@ -180,5 +180,7 @@ export interface SliceOptions {
   readonly host: string;
   readonly port: number;
   readonly workerToken: string | undefined;
+  /** Where workers on this host leave and find segments; undefined: all goes over the network. */
+  readonly sharedFolder: string | undefined;
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string | undefined } | undefined;
 }

@@ -10,6 +10,7 @@ import { hostClockMs } from '#proto/host-clock.js';
 import { writeAll } from '#proto/streams.js';
 import { WireError } from '#proto/wire-error.js';
 import type { PublishedVersion } from './messages.js';
+import type { PullForm } from './pull-forms.js';
 import { VersionGoneError } from './published-versions.js';
 import type { JobOnSlice, Slice } from './slice.js';
 
@@ -20,7 +21,7 @@ const stallMs = 60_000;
 
 /** Serves a PullParameters call; the caller's deadline bounds the wait for the version. */
 export async function servePull(slice: Slice, call: Call): Promise<void> {
-  const { version: name, layoutHash, parameterType } = call.request;
+  const { version: name, layoutHash, parameterType, sharedMemory } = call.request;
   const rounded = parameterType === WireType.BFLOAT16;
   const gone = new AbortController();
   call.on('cancelled', () => gone.abort());
@@ -43,7 +44,7 @@ export async function servePull(slice: Slice, call: Call): Promise<void> {
     const signal = AbortSignal.any([gone.signal, job.versions.readerSignal(version.buffer)]);
     const site = { call: 'Reducer.PullParameters', peer: call.getPeer() };
     const start = hostClockMs();
-    await writeAll(call, messagesFor(job, version, rounded), site, { stallMs, signal });
+    await writeAll(call, messagesFor(job, version, { rounded, sharedMemory }), site, { stallMs, signal });
     slice.note('pull', 'pull', { jobId: version.jobId, step: version.version }, start);
     call.end();
   } catch (error) {
@@ -56,12 +57,12 @@ export async function servePull(slice: Slice, call: Call): Promise<void> {
 function* messagesFor(
   { slice }: JobOnSlice,
   version: PublishedVersion,
-  rounded: boolean,
+  form: PullForm,
 ): Generator<PullParametersResponse> {
   const { jobId, lineage, version: number, checksum, buffer } = version;
   const name = { jobId, lineage, version: number, checksum };
-  yield { message: { $case: 'header', value: { version: name, blocks: slice.forms.count(rounded) } } };
-  const blocks = slice.forms.blocks(buffer, slice.buffer(buffer), rounded);
+  const { segment, blocks } = slice.forms.blocks(buffer, slice.buffer(buffer), form);
+  yield { message: { $case: 'header', value: { version: name, blocks: slice.forms.count(form), segment } } };
   for (const value of blocks) yield { message: { $case: 'block', value } };
   yield { message: { $case: 'end', value: {} } };
 }

@@ -37,6 +37,8 @@ function start(slices: number): JobSlice[] {
   });
 }
 
+const overNetwork = (rounded: boolean) => ({ rounded, sharedMemory: false });
+
 /** What a worker makes of what all slices send. */
 function pulled(slices: readonly JobSlice[], buffer: number) {
   const memory = {
@@ -45,13 +47,13 @@ function pulled(slices: readonly JobSlice[], buffer: number) {
   };
   for (const { forms, ...slice } of slices.map((each) => ({ forms: each.forms, state: each.buffer(buffer) }))) {
     const regions: PullRegion[] = [];
-    for (const { index, data, checksum } of forms.blocks(buffer, slice.state, true)) {
+    for (const { index, data, checksum } of forms.blocks(buffer, slice.state, overNetwork(true)).blocks) {
       const range = table[index]!;
       regions.push(range.region);
       expect(checksum).toBe(crc32c(data));
       copyBlock(data, memory[range.region], range);
     }
-    expect(regions.length).toBe(forms.count(true));
+    expect(regions.length).toBe(forms.count({ rounded: true }));
     // What is small comes first.
     const firstOfParameters = regions.indexOf('parameters');
     expect(regions.slice(firstOfParameters).every((region) => region === 'parameters')).toBe(true);
@@ -99,7 +101,7 @@ describe('PullForms', () => {
   it('send float32 with the checksums that the update gave', () => {
     const [slice] = start(1);
     slice!.checksums(0);
-    const blocks = [...slice!.forms.blocks(0, slice!.buffer(0), false)];
+    const blocks = [...slice!.forms.blocks(0, slice!.buffer(0), overNetwork(false)).blocks];
     expect(blocks.map(({ index }) => index)).toEqual([4, 0, 1, 2, 3]);
     for (const { data, checksum } of blocks) expect(checksum).toBe(crc32c(data));
     const [first] = slice!.blocks;

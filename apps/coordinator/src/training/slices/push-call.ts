@@ -12,6 +12,7 @@ import {
   type PushHeader,
   WireType,
 } from '#proto/generated/lockstep/v1/reducer.js';
+import { Segment } from '#proto/segment.js';
 import { messagesOf } from '#proto/streams.js';
 import { fromWireKey, type TaskKey, taskName } from '#proto/task-entry.js';
 import { WireError } from '#proto/wire-error.js';
@@ -124,6 +125,7 @@ export class Push {
   readonly #answer: Answer;
   readonly #id: number;
   readonly #collector: BlockCollector;
+  readonly #segment: Segment | undefined;
   #staged: Staged | undefined;
   /** When the first block came. */
   #startMs: number | undefined;
@@ -139,6 +141,7 @@ export class Push {
     this.#header = header;
     this.#answer = answer;
     this.#collector = new BlockCollector(job.slice.blocks, job.slice.gradientBytes);
+    this.#segment = openSegment(slice, header);
     this.admitted = new Promise((resolve) => (this.#admit = resolve));
     this.#id = slice.register(this);
     const { workerId: worker, attempt } = header;
@@ -158,11 +161,26 @@ export class Push {
 
   block(block: Block): void {
     this.#startMs ??= hostClockMs();
-    const verdict = this.#collector.accept(block);
+    const staged = this.#staged!;
+    const { slice } = this.#job;
+    const shared = this.#collector.inSegment(block);
+    const data = shared === undefined ? block.data : slice.place(staged, shared.range);
+    if (shared !== undefined) this.#readSegment(data, shared.place);
+    const verdict = this.#collector.accept({ ...block, data });
     if (!verdict.ok) throw new Refusal(outcomeOfFault[verdict.fault], verdict.detail);
-    const notFinite = this.#job.slice.receive(this.#staged!, verdict.range, block.data);
+    if (shared === undefined) slice.receive(staged, verdict.range, data);
+    const notFinite = slice.notFinite(staged, verdict.range);
     if (notFinite !== undefined) {
       throw new Refusal('not_finite', `${notFinite} of ${taskName(this.#key)} has a number that is not finite.`);
+    }
+  }
+
+  #readSegment(target: Uint8Array, place: number): void {
+    try {
+      if (this.#segment === undefined) throw new Error('The header names none.');
+      this.#segment.read(target, place);
+    } catch (error) {
+      throw new Refusal('incomplete', `A block's segment cannot be read: ${(error as Error).message}`);
     }
   }
 
@@ -209,9 +227,21 @@ export class Push {
     this.#settled = true;
     if (this.#staged !== undefined) this.#job.slice.release(this.#staged);
     this.#staged = undefined;
+    this.#segment?.close();
     this.#slice.forget(this.#id);
     this.#admit(false);
     respond(this.#answer, outcome, detail);
+  }
+}
+
+/** Undefined where all comes over the network. @throws Refusal where there is no such segment */
+function openSegment({ options }: Slice, { segment }: PushHeader): Segment | undefined {
+  if (segment === '') return undefined;
+  try {
+    if (options.sharedFolder === undefined) throw new Error('This coordinator shares no memory.');
+    return Segment.open(options.sharedFolder, segment);
+  } catch (error) {
+    throw new Refusal('incomplete', `The segment of a push cannot be had: ${(error as Error).message}`);
   }
 }
 

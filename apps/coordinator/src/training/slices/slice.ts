@@ -64,10 +64,10 @@ export class Slice {
   handle(command: Exclude<SliceCommand, { type: 'stop' }>): void {
     switch (command.type) {
       case 'open-job': {
-        const { slice, slices } = this.options;
+        const { slice, slices, sharedFolder } = this.options;
         const { jobId } = command.job;
         this.#jobs.set(jobId, {
-          slice: new JobSlice(command.job, slice, slices, new VectorMemory(command.memory)),
+          slice: new JobSlice(command.job, slice, slices, new VectorMemory(command.memory), sharedFolder),
           versions: new PublishedVersions(jobId),
           step: undefined,
         });
@@ -75,6 +75,7 @@ export class Slice {
       }
       case 'close-job':
         this.#jobs.get(command.jobId)?.versions.close();
+        this.#jobs.get(command.jobId)?.slice.close();
         this.#jobs.delete(command.jobId);
         return;
       case 'add-buffer':

@@ -35,7 +35,15 @@ export class SimulatedSlices implements Slices {
     this.#commands = Array.from({ length: count }, () => []);
     this.#reports = Array.from({ length: count }, () => []);
     this.slices = Array.from({ length: count }, (_, slice) => {
-      const options = { slice, slices: count, host: '', port: 0, workerToken: undefined, tls: undefined };
+      const options = {
+        slice,
+        slices: count,
+        host: '',
+        port: 0,
+        workerToken: undefined,
+        sharedFolder: undefined,
+        tls: undefined,
+      };
       return new Slice(options, (report) => this.#reports[slice]!.push(report));
     });
   }

@@ -181,6 +181,7 @@ export class SimulatedWorker {
         layoutHash: job.slice.job.layoutHash,
         wireType: job.slice.job.wire === 'bfloat16' ? WireType.BFLOAT16 : WireType.FLOAT32,
         blocks: job.slice.blocks.length,
+        segment: '',
       };
       const vectors = contributionOf(job.slice.buffer(version.buffer), ids, entry.miniBatchSamples, job.slice.job.wire);
       if (this.biased) vectors.parameters[1]! += 1;
