@@ -1,6 +1,6 @@
 // Takes the contributions of one training step: admits, refuses, picks the winners, and knows when all are in.
 // Refuses to know the optimizer and the queue's entries.
-import { taskName, toWireKey } from '#proto/task-entry.js';
+import { type TaskKey, taskName, toWireKey } from '#proto/task-entry.js';
 import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 import type { Admissions } from './admissions.js';
 import { type Contribution, Contributions } from './contributions.js';
@@ -143,8 +143,9 @@ export class StepCollector {
     }
   }
 
-  /** A worker says that it cannot compute a task. */
-  failed(task: number, worker: string, detail: string): void {
+  /** A worker says that it cannot compute a task. One that is prepared ahead of its step has its chances then. */
+  failed({ step, round, task }: TaskKey, worker: string, detail: string): void {
+    if (step !== this.#tasks.id.step || round !== this.#tasks.id.round) return;
     const times = (this.#failures.get(task) ?? 0) + 1;
     this.#failures.set(task, times);
     if (times <= failureRetries) return;

@@ -363,7 +363,7 @@ export class Trainer {
   /** A worker could not compute a task: it goes to another, a few times. */
   taskFailed(key: TaskKey, worker: string, detail: string): void {
     if (key.kind === 'evaluate') this.#evaluation?.failed(key.task, worker, detail);
-    else if (this.board.find(key) !== undefined) this.#collector?.failed(key.task, worker, detail);
+    else if (this.board.find(key) !== undefined) this.#collector?.failed(key, worker, detail);
   }
 
   /** Asks for a checkpoint after the present step. */
