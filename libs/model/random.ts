@@ -152,6 +152,8 @@ function multiplyHigh(a: number, b: number): number {
   return (Math.imul(aHigh, bHigh) + (carry >>> 16) + (middle >>> 16)) | 0;
 }
 
+/** 1/23, 1/21, …, 1. */
+const atanhCoefficients = Float64Array.from({ length: 12 }, (_, index) => 1 / (23 - 2 * index));
 const doubleView = new Float64Array(1);
 const wordView = new Uint32Array(doubleView.buffer);
 
@@ -169,6 +171,6 @@ export function naturalLog(x: number): number {
   const s = (mantissa - 1) / (mantissa + 1);
   const square = s * s;
   let sum = 0;
-  for (let term = 23; term >= 1; term -= 2) sum = sum * square + 1 / term;
+  for (let index = 0; index < atanhCoefficients.length; index++) sum = sum * square + atanhCoefficients[index]!;
   return exponent * Math.LN2 + 2 * s * sum;
 }

@@ -15,13 +15,17 @@ export type CheckpointCommand =
       readonly keep: number;
     }
   | {
-      /** Reads the newest good checkpoint into `into`; where there is none, the weights that the training starts from. */
+      /** Reads the newest good checkpoint into `into`; where there is none, what the training starts from. */
       readonly type: 'restore';
       readonly folder: string;
       readonly layout: ParameterLayout;
       readonly into: Omit<TrainingState, 'scheduleState'>;
-      readonly start?:
-        { readonly weights: InitialWeights; readonly model: ModelSpec; readonly seed: number } | undefined;
+      readonly start: {
+        readonly model: ModelSpec;
+        readonly seed: number;
+        /** Undefined: random numbers of the seed. */
+        readonly weights: InitialWeights | undefined;
+      };
     };
 
 export interface CheckpointRequest {

@@ -1,6 +1,7 @@
 // Entry of the checkpoint thread: hashing, converting and fsyncing hundreds of megabytes blocks, so it is done here.
 import { parentPort } from 'node:worker_threads';
 import { pruneCheckpoints, readNewestCheckpoint, writeCheckpoint } from '#model/checkpoint.js';
+import { initialState } from '#model/parameters.js';
 import { stateFromWeights } from '#model/exchange/initial-weights.js';
 import type { CheckpointCommand, CheckpointOnDisk, CheckpointReply, CheckpointRequest } from './checkpoint-messages.js';
 
@@ -26,8 +27,10 @@ function carryOut(command: CheckpointCommand): { checkpoint: CheckpointOnDisk | 
   }
   const { folder, layout, into, start } = command;
   const { found, problems } = readNewestCheckpoint(folder, layout, into);
-  if (found === undefined && start !== undefined) {
-    const { parameters, statistics } = stateFromWeights(start.model, start.seed, start.weights);
+  if (found === undefined) {
+    const { model, seed, weights } = start;
+    const { parameters, statistics } =
+      weights === undefined ? initialState(model, layout, seed) : stateFromWeights(model, seed, weights);
     into.parameters.set(parameters);
     into.momentum.fill(0);
     into.statistics.set(statistics);

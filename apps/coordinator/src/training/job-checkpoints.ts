@@ -1,6 +1,5 @@
 // When a job's checkpoints are written, and what a restart begins with. Refuses to know their format (libs/model) and
 // the thread that writes them (checkpoints/).
-import { initialState } from '#model/parameters.js';
 import { stepsPerEpoch } from '#model/sampler.js';
 import { type ScheduleState, scheduleStateAtStart } from '#model/schedule.js';
 import { hostClockMs } from '#proto/host-clock.js';
@@ -38,20 +37,13 @@ export class JobCheckpoints {
     const { layout, spec, checkpointFolder: folder, initialWeights: weights } = this.#job;
     const { checkpoints, log } = this.#services;
     const into = this.#buffers.get(buffer);
-    const { seed } = spec.training;
-    const start = weights && { weights, model: spec.model, seed };
+    const start = { model: spec.model, seed: spec.training.seed, weights };
     const { checkpoint, problems } = await checkpoints.restore({ folder, layout, into, start });
     for (const problem of problems) log.warn(problem);
     if (checkpoint !== undefined) {
       this.#note(checkpoint);
       const { step, scheduleState } = checkpoint.manifest;
       return { step, scheduleState };
-    }
-    if (start === undefined) {
-      const initial = initialState(spec.model, layout, seed);
-      into.parameters.set(initial.parameters);
-      into.momentum.fill(0);
-      into.statistics.set(initial.statistics);
     }
     return { step: 0, scheduleState: scheduleStateAtStart(spec.training.schedule) };
   }
