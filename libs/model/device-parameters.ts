@@ -9,24 +9,18 @@ import { bitcast, cast, reshape } from './tensorflow/kernels.js';
 import { Tensor } from './tensorflow/tensor.js';
 import { widenBfloat16 } from './float-arrays.js';
 
-/** Bytes that a tensor's place is rounded up to: from there TensorFlow shares memory instead of copying. */
-const ALIGNMENT_BYTES = 64;
-
-/** Own copies, so that whoever lent a version may change his vectors once a layer has asked for what is in them. */
-interface Place {
-  readonly values: Float32Array;
-  /** The same memory. */
-  readonly bits: Uint16Array;
+/** In which form an entry goes to the device, and from where. */
+interface Form {
+  readonly region: 'parameters' | 'statistics';
   /** Whether kernels take it in bfloat16. */
   readonly rounded: boolean;
-  readonly region: 'parameters' | 'statistics';
   /** First element in the vector of what is exact. */
   readonly exactAt: number;
 }
 
 export class DeviceParameters implements ParameterSource {
   readonly #entries = new Map<string, TensorEntry>();
-  readonly #places = new Map<TensorEntry, Place>();
+  readonly #forms = new Map<TensorEntry, Form>();
   readonly #tensors = new Map<TensorEntry, Tensor>();
   #vectors: ParameterVectors | undefined;
 
@@ -35,21 +29,13 @@ export class DeviceParameters implements ParameterSource {
     precision: Precision,
   ) {
     let exactAt = 0;
-    const sized: { entry: TensorEntry; at: number; place: Omit<Place, 'values' | 'bits'> }[] = [];
-    let bytes = 0;
     for (const region of ['parameters', 'statistics'] as const) {
       for (const entry of layout[region]) {
         this.#entries.set(entry.name, entry);
         const rounded = precision === 'bfloat16' && region === 'parameters' && !staysFloat32(layout, entry);
-        sized.push({ entry, at: bytes, place: { rounded, region, exactAt } });
+        this.#forms.set(entry, { region, rounded, exactAt });
         if (region === 'parameters' && !rounded) exactAt += entry.size;
-        bytes += Math.ceil((entry.size * (rounded ? 2 : 4)) / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
       }
-    }
-    const buffer = new ArrayBuffer(bytes);
-    for (const { entry, at, place } of sized) {
-      const values = new Float32Array(buffer, at, place.rounded ? 0 : entry.size);
-      this.#places.set(entry, { ...place, values, bits: new Uint16Array(buffer, at, place.rounded ? entry.size : 0) });
     }
   }
 
@@ -64,7 +50,7 @@ export class DeviceParameters implements ParameterSource {
     const known = this.#tensors.get(entry);
     // What was made in a pass that failed went with it.
     if (known !== undefined && !known.disposed) return known;
-    const tensor = this.#upload(entry, this.#places.get(entry)!);
+    const tensor = this.#upload(entry, this.#forms.get(entry)!);
     this.#tensors.set(entry, tensor);
     return tensor;
   }
@@ -72,14 +58,16 @@ export class DeviceParameters implements ParameterSource {
   /** Copies both vectors; replaces what was loaded before. @throws RangeError on lengths other than the layout's. */
   load(parameters: Float32Array, statistics: Float32Array): void {
     this.dispose();
-    this.lend({ parameters, exact: new Float32Array(0), statistics, wait: () => undefined });
+    const copies = { parameters: parameters.slice(), statistics: statistics.slice() };
+    this.lend({ ...copies, exact: new Float32Array(0), wait: () => undefined });
     for (const entry of this.#entries.values()) this.tensor(entry);
     this.#vectors = undefined;
   }
 
   /**
    * From now on what is not on the device is taken from these, when a layer asks for it. What is there already stays: for
-   * another version, `dispose` first. @throws RangeError on lengths other than the layout's.
+   * another version, `dispose` first. Where an entry begins at a multiple of 64 bytes of memory, a processor computes with
+   * the vector itself: it must not change before `dispose`. @throws RangeError on lengths other than the layout's.
    */
   lend(vectors: ParameterVectors): void {
     const { parameterCount, statisticCount } = this.layout;
@@ -98,23 +86,18 @@ export class DeviceParameters implements ParameterSource {
     this.#tensors.clear();
   }
 
-  #upload(entry: TensorEntry, { values, bits, rounded, region, exactAt }: Place): Tensor {
+  #upload(entry: TensorEntry, { region, rounded, exactAt }: Form): Tensor {
     if (this.#vectors === undefined) throw new Error(`${entry.name} was asked for before any parameters were loaded`);
     const { parameters, exact, statistics, wait } = this.#vectors;
-    const end = entry.offset + entry.size;
-    wait(region === 'parameters' ? end : 0);
-    if (region === 'statistics' || (parameters instanceof Float32Array && !rounded)) {
-      const vector = region === 'statistics' ? statistics : (parameters as Float32Array);
-      values.set(vector.subarray(entry.offset, end));
-      return Tensor.of(values, entry.shape);
+    const { offset, size, shape } = entry;
+    wait(region === 'parameters' ? offset + size : 0);
+    if (region === 'statistics') return Tensor.of(statistics.subarray(offset, offset + size), shape);
+    if (parameters instanceof Float32Array) {
+      const values = parameters.subarray(offset, offset + size);
+      return rounded ? roundedTensor(values, shape) : Tensor.of(values, shape);
     }
-    if (!rounded) {
-      values.set(exact.subarray(exactAt, exactAt + entry.size));
-      return Tensor.of(values, entry.shape);
-    }
-    if (parameters instanceof Float32Array) return roundedTensor(parameters.subarray(entry.offset, end), entry.shape);
-    bits.set(parameters.subarray(entry.offset, end));
-    return tensorOfBits(bits, entry.shape);
+    if (!rounded) return Tensor.of(exact.subarray(exactAt, exactAt + size), shape);
+    return tensorOfBits(parameters.subarray(offset, offset + size), shape);
   }
 }
 
@@ -127,7 +110,7 @@ function roundedTensor(values: Float32Array, shape: readonly number[]): Tensor {
 
 /** Pairs of bits go to the device as int32, which the addon knows, and are taken there for what they are. */
 function tensorOfBits(bits: Uint16Array, shape: readonly number[]): Tensor {
-  if (bits.length % 2 !== 0) {
+  if (bits.length % 2 !== 0 || bits.byteOffset % 4 !== 0) {
     const wide = new Float32Array(bits.length);
     widenBfloat16(bits, wide);
     return roundedTensor(wide, shape);

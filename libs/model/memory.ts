@@ -21,16 +21,18 @@ type MemorySpec = Pick<JobSpec, 'model' | 'training'>;
 /**
  * Peak resident memory of a worker that computes this job's tasks, within 15 % of what is measured: the idle process, its
  * shared buffers, the tensors of one shard's pass, the partial sums of a task of several shards, and what kernels and the
- * allocator keep beside those (twice the vector in float32, half of that in bfloat16; measured).
+ * allocator keep beside those (as much as the parameters; measured).
  */
 export function estimateWorkerMemory({ model, training }: MemorySpec): number {
   const layout = layoutOf(model);
   const { shardSize, shardsPerTask, precision } = training;
   const vector = FLOAT32 * (layout.parameterCount + layout.statisticCount);
+  // Kernels read the version that they compute with where it lies: it is among the tensors.
+  const versions = (HELD_BY_A_WORKER - 1) * (precision === 'bfloat16' ? 2 : FLOAT32) * layout.parameterCount;
   const images = FLOAT32 * shardSize * shardsPerTask * model.imageSize ** 2 * 3;
-  const buffers = HELD_BY_A_WORKER * (vector + images + contributionBytes(layout, training));
+  const buffers = versions + HELD_BY_A_WORKER * (images + contributionBytes(layout, training));
   const sums = partialSums(shardsPerTask) * vector;
-  const slack = FLOAT32 * layout.parameterCount * (precision === 'float32' ? 2 : 1);
+  const slack = (precision === 'float32' ? FLOAT32 : 2) * layout.parameterCount;
   return IDLE_WORKER_BYTES + buffers + peakTensorBytes(model, shardSize, precision) + sums + slack;
 }
 

@@ -97,7 +97,7 @@ export class Network {
 
   /**
    * Takes a version that may still arrive: each part when a layer first asks for it. What is on the device already stays; for
-   * another version, `dispose` first. The vectors must not change before all that is asked for has been.
+   * another version, `dispose` first. The vectors must not change before that either: kernels may read them where they lie.
    */
   lendParameters(vectors: ParameterVectors): void {
     this.#parameters.lend(vectors);

@@ -87,13 +87,14 @@ function canonicalJson(regions: Record<'parameters' | 'statistics', readonly Ten
  * that keeps gradients' size), 'xavier' uniform with variance 2 / (fan-in + fan-out) (Glorot and Bengio 2010, equation
  * 16). The dense layer feeds no rectifier, so 'he' takes variance 1 / fan-in there. Biases, betas and means are 0,
  * gammas and variances 1 (the last gamma of a residual block is 0 with `zeroLastGamma`).
+ * @param parameters where they go; zeros before
  */
 export function initialState(
   model: ModelSpec,
   layout: ParameterLayout,
   seed: number,
+  parameters: Float32Array = new Float32Array(layout.parameterCount),
 ): { parameters: Float32Array; statistics: Float32Array } {
-  const parameters = new Float32Array(layout.parameterCount);
   const zeroGammas = zeroGammaNames(model);
   for (const entry of layout.parameters) {
     const values = parameters.subarray(entry.offset, entry.offset + entry.size);

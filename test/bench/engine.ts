@@ -11,6 +11,7 @@ import { Network } from '#model/network.js';
 import type { Precision } from '#model/network.js';
 import { initialState } from '#model/parameters.js';
 import { randomStream } from '#model/random.js';
+import { pageAligned } from '#model/simd/page-aligned.js';
 import { computeTask } from '#model/task-computation.js';
 import { observeKernels } from '#model/tensorflow/kernel.js';
 import { liveTensors } from '#model/tensorflow/tensor.js';
@@ -60,7 +61,10 @@ function record(kernel: string, ms: number, inputs: readonly Tensor[]): void {
 function run(): void {
   if (profiling) observeKernels(record);
   const network = Network.create(model, precision as Precision);
-  const { parameters, statistics } = initialState(model, network.layout, 1);
+  const { parameterCount } = network.layout;
+  // As workers have them: kernels compute with a version in place.
+  const version = new Float32Array(pageAligned(4 * parameterCount), 0, parameterCount);
+  const { parameters, statistics } = initialState(model, network.layout, 1, version);
   const random = randomStream(1, 'bench');
   const samples = Number(size);
   const shards = Array.from({ length: Number(shardsPerTask) }, () => ({
@@ -73,7 +77,8 @@ function run(): void {
       : new Float32Array(network.layout.parameterCount);
   const target = { gradient, statistics: new Float32Array(network.layout.statisticCount), onProgress: () => undefined };
   const step = (): void => {
-    network.loadParameters(parameters, statistics);
+    network.dispose();
+    network.lendParameters({ parameters, exact: new Float32Array(0), statistics, wait: () => undefined });
     computeTask(network, shards, samples * shards.length, target);
   };
   step();

@@ -5,6 +5,8 @@ import type { TrainRequest } from '../../apps/worker/src/compute-protocol.js';
 import { tensorflowEnvironment } from '../../apps/worker/src/config.js';
 import { resolveJobSpec } from '#model/job-spec.js';
 import type { JobSpec } from '#model/job-spec.js';
+import { elementsOf, exactRanges } from '#model/parameter-forms.js';
+import { pageAligned } from '#model/simd/page-aligned.js';
 import { layoutOf } from '#model/parameters.js';
 
 /** Enough for allocators to come to rest. */
@@ -24,7 +26,7 @@ function requestOf(spec: JobSpec, key: string): TrainRequest {
     wire === 'bfloat16' ? new Uint16Array(new SharedArrayBuffer(2 * parameterCount)) : shared(parameterCount);
   return {
     job: { jobId: 'probe', model, precision, labelSmoothing },
-    parameters: { key, parameters: shared(parameterCount).fill(0.01), statistics },
+    parameters: { key, ...versionOf(spec), statistics },
     input: {
       images,
       labels: Int32Array.from({ length: samples }, (_, sample) => sample % model.classes),
@@ -35,6 +37,18 @@ function requestOf(spec: JobSpec, key: string): TrainRequest {
     statistics: shared(statisticCount),
     notifyElements: parameterCount,
   };
+}
+
+/** As workers hold it. */
+function versionOf({ model, training }: JobSpec): { parameters: Float32Array | Uint16Array; exact: Float32Array } {
+  const layout = layoutOf(model);
+  const { parameterCount } = layout;
+  const exact = shared(elementsOf(exactRanges(layout, training.precision))).fill(0.01);
+  if (training.precision === 'float32') {
+    return { parameters: new Float32Array(pageAligned(4 * parameterCount), 0, parameterCount).fill(0.01), exact };
+  }
+  // Bits of 0.01.
+  return { parameters: new Uint16Array(pageAligned(2 * parameterCount), 0, parameterCount).fill(0x3c24), exact };
 }
 
 function shared(length: number): Float32Array {

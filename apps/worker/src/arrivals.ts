@@ -30,6 +30,11 @@ export class Arrivals {
     if (this.#smallMissing === 0) this.#tell(1);
   }
 
+  /** Whether a block is in its place, and so may be computed with. */
+  has({ index }: BlockRange<PullRegion>): boolean {
+    return this.#there.has(index);
+  }
+
   /** A block is in its place; again where it was pulled again. */
   note({ index, region }: BlockRange<PullRegion>): void {
     if (this.#there.has(index)) return;

@@ -1,6 +1,7 @@
 // Versions of parameters on this worker: pulled once from all slices, checked block by block, kept in shared memory while they are
 // of use, and lent as soon as they begin to arrive. Refuses to know who computes with them.
 import type { Logger } from 'pino';
+import { pageAligned } from '#model/simd/page-aligned.js';
 import type { VersionName } from '#proto/generated/lockstep/v1/reducer.js';
 import { Arrivals } from './arrivals.js';
 import type { Slices } from './pool-caller.js';
@@ -134,12 +135,12 @@ export class ParameterCache {
       reusable.exact.length === (exactCount ?? 0) &&
       reusable.statistics.length === statisticCount;
     if (reusable !== undefined && fits) return reusable;
-    const shared = (count: number) => new Float32Array(new SharedArrayBuffer(count * Float32Array.BYTES_PER_ELEMENT));
+    const shared = (count: number) => new Float32Array(pageAligned(count * Float32Array.BYTES_PER_ELEMENT), 0, count);
     return {
       parameters:
         exactCount === undefined
           ? shared(parameterCount)
-          : new Uint16Array(new SharedArrayBuffer(parameterCount * Uint16Array.BYTES_PER_ELEMENT)),
+          : new Uint16Array(pageAligned(parameterCount * Uint16Array.BYTES_PER_ELEMENT), 0, parameterCount),
       exact: shared(exactCount ?? 0),
       statistics: shared(statisticCount),
     };

@@ -201,12 +201,13 @@ async function pullSlice(
       if (message?.$case !== 'block') continue;
       const block = message.value;
       const shared = segment && collector.inSegment(block);
-      const data = shared === undefined ? block.data : bytesOf(memory.parameters, shared.range);
+      const data = shared === undefined ? block.data : placeOf(shared.range, memory, arrivals);
       if (shared !== undefined) segment?.read(data, shared.place);
       const verdict = collector.accept({ ...block, data });
       if (!verdict.ok) throw new BrokenVersion(`${verdict.detail} (slice ${caller.slice} at ${caller.address})`);
-      if (shared === undefined) copyBlock(data, memory[verdict.range.region], verdict.range);
-      arrivals.note(verdict.range);
+      const { range } = verdict;
+      if (shared === undefined && !arrivals.has(range)) copyBlock(data, memory[range.region], range);
+      arrivals.note(range);
     }
   } finally {
     segment?.close();
@@ -218,4 +219,10 @@ async function pullSlice(
     throw new BrokenVersion(`${collector.missing} blocks are missing from slice ${caller.slice} at ${caller.address}`);
   }
   return name;
+}
+
+/** Where a block is read to before it is checked: not where one may be computed with already. */
+function placeOf(range: BlockRange<PullRegion>, { parameters }: Memory, arrivals: Arrivals): Uint8Array {
+  const place = bytesOf(parameters, range);
+  return arrivals.has(range) ? new Uint8Array(place.byteLength) : place;
 }
