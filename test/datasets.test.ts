@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tarOf } from '#model/datasets/archives.fixture.js';
 import type { ImageFilesSpec } from '#model/datasets/decoded-images.js';
 import { ensureFolderIndex, findFolderIndex } from '#model/datasets/image-folder.js';
-import { addFiles, files, smallFolder } from '#model/datasets/image-files.fixture.js';
+import { addFiles, files, repainted, smallFolder } from '#model/datasets/image-files.fixture.js';
 import { indexFileName } from '#model/datasets/index-places.js';
 import { ensureArchiveIndex } from '#model/datasets/web-dataset.js';
 import { resolveJobSpec } from '#model/job-spec.js';
@@ -35,8 +35,12 @@ describe('a worker on another host', () => {
     await rm(cacheDir, { recursive: true });
   });
 
-  function filesOf(datasetHash: string, datasetIndex: string, presented: string | undefined = token): DatasetFiles {
-    const facts = { datasetHash, datasetIndex, datasetsUrl: `${app.url}/api/v1/datasets` };
+  function filesOf(
+    datasetHash: string,
+    datasetIndex: string,
+    { presented = token, datasetContentsHash = '' } = {},
+  ): DatasetFiles {
+    const facts = { datasetHash, datasetContentsHash, datasetIndex, datasetsUrl: `${app.url}/api/v1/datasets` };
     return new DatasetFiles(facts, { access: { cacheDir }, get: coordinatorGet(presented, undefined) });
   }
 
@@ -65,6 +69,46 @@ describe('a worker on another host', () => {
     expect(images.nameOf('train', 0)).toBe(path.join(root, 'train/cat/1.JPEG'));
   });
 
+  it('takes the checksums that the coordinator has, and does without where it cannot have them', async () => {
+    const contents = await smallFolder();
+    const [here, there] = [path.join(cacheDir, 'pets'), path.join(datasets, 'pets')];
+    for (const root of [here, there]) await addFiles(root, contents);
+    const quick = await ensureFolderIndex(here);
+    const full = await ensureFolderIndex(there, {}, { full: true });
+    const spec = specOf({ kind: 'imagefolder', path: 'pets' });
+    const datasetContentsHash = full.contentsHash!;
+    const checked = await filesOf(quick.hash, `pets/${indexFileName}`, { datasetContentsHash }).open(spec, here);
+    expect(checked).toMatchObject({ indexHash: quick.hash, contentsHash: full.contentsHash });
+    expect(checked.nameOf('train', 0)).toBe(path.join(here, 'train/cat/1.JPEG'));
+    await rm(path.join(cacheDir, 'indexes'), { recursive: true });
+    const unchecked = await filesOf(quick.hash, '', { datasetContentsHash }).open(spec, here);
+    expect(unchecked).toMatchObject({ indexHash: quick.hash, contentsHash: null });
+    // Both have read their files, and one is another.
+    await addFiles(here, { 'train/cat/1.JPEG': repainted(contents['train/cat/1.JPEG']!) });
+    expect((await ensureFolderIndex(here, {}, { full: true })).hash).toBe(quick.hash);
+    const differing = filesOf(quick.hash, '', { datasetContentsHash });
+    await expect(differing.open(spec, here)).rejects.toThrow(/the coordinator cannot serve it/);
+    const found = await filesOf(quick.hash, `pets/${indexFileName}`, { datasetContentsHash }).open(spec, here);
+    await expect(found.read('train', 0)).rejects.toThrow(/1.JPEG has changed .* its checksum is another one/);
+  });
+
+  it('fetches a file anew that was overwritten and read again', async () => {
+    const root = path.join(datasets, 'pets');
+    const contents = await smallFolder();
+    await addFiles(root, contents);
+    const spec = specOf({ kind: 'imagefolder', path: 'pets' });
+    const read = async (): Promise<Uint8Array> => {
+      const { hash, contentsHash } = await ensureFolderIndex(root, {}, { full: true, lookAgain: true });
+      const facts = { datasetContentsHash: contentsHash! };
+      const images = await filesOf(hash, `pets/${indexFileName}`, facts).open(spec, '/not/on/this/host');
+      return images.read('train', 0);
+    };
+    await read();
+    const other = repainted(contents['train/cat/1.JPEG']!);
+    await addFiles(root, { 'train/cat/1.JPEG': other });
+    expect(Buffer.from(await read())).toEqual(other);
+  });
+
   it('fetches pieces of archives', async () => {
     await mkdir(datasets, { recursive: true });
     await writeFile(
@@ -82,7 +126,7 @@ describe('a worker on another host', () => {
     await addFiles(root, await smallFolder());
     const { hash } = await ensureFolderIndex(root);
     const spec = specOf({ kind: 'imagefolder', path: 'pets' });
-    await expect(filesOf(hash, `pets/${indexFileName}`, 'wrong').open(spec, '/nowhere')).rejects.toThrow(
+    await expect(filesOf(hash, `pets/${indexFileName}`, { presented: 'wrong' }).open(spec, '/nowhere')).rejects.toThrow(
       /The dataset is not at \/nowhere on this host, and cannot be fetched from the coordinator: .*HTTP status 40[13]/,
     );
     await expect(filesOf('0'.repeat(64), `pets/${indexFileName}`).open(spec, '/nowhere')).rejects.toThrow(

@@ -34,6 +34,7 @@ describe('GradientPush', () => {
         datasetsUrl: '',
         datasetIndex: '',
         datasetHash: '',
+        datasetContentsHash: '',
         probeJson: '',
       },
       parameterCount,

@@ -107,6 +107,7 @@ describe('PoolWorker', () => {
         datasetsUrl: '',
         datasetIndex: '',
         datasetHash: dataset.indexHash,
+        datasetContentsHash: '',
         probeJson: '',
       },
       parameterCount: layout.parameterCount,
@@ -242,6 +243,7 @@ describe('PoolWorker', () => {
     datasetsUrl: '',
     datasetIndex: '',
     datasetHash: dataset.indexHash,
+    datasetContentsHash: '',
     probeJson: JSON.stringify(trainTask(0, 0)),
   };
 
@@ -429,6 +431,7 @@ describe('PoolWorker', () => {
         datasetsUrl: '',
         datasetIndex: '',
         datasetHash: dataset.indexHash,
+        datasetContentsHash: '',
         probeJson: '',
       },
     });

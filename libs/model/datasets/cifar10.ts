@@ -62,6 +62,8 @@ class Cifar10Dataset implements Dataset {
   readonly trainCount: number;
   readonly testCount: number;
   readonly indexHash: string;
+  /** The index's hash is of the contents. */
+  readonly contentsHash = null;
   private readonly folder: string;
   private readonly trainFiles: readonly DataFile[];
   private readonly testFiles: readonly DataFile[];

@@ -18,8 +18,13 @@ export interface Dataset {
   readonly classNames?: readonly string[];
   /** Height, width and channels of what the prepare functions write per image. */
   readonly imageShape: readonly [height: number, width: number, channels: number];
-  /** SHA-256 in hex of what the images are; equal hashes mean equal pixels and labels. Part of what determines a job's bits. */
+  /** SHA-256 in hex of what sample ids mean: which images there are, in which order, with which labels. */
   readonly indexHash: string;
+  /**
+   * SHA-256 in hex of the images' contents, where they were read and are not in `indexHash`; null elsewhere. Two datasets that
+   * both have one must have the same; else only lengths tell that files are the same.
+   */
+  readonly contentsHash: string | null;
   /**
    * Writes training images, augmented and normalised; a pure function of its arguments and the data.
    *

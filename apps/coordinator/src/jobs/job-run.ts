@@ -219,6 +219,7 @@ export class JobRun {
       datasetLocation: location,
       datasetIndex: indexPath,
       datasetHash: dataset.indexHash,
+      datasetContentsHash: dataset.contentsHash ?? '',
       probeJson: trainer.admissions.wanted ? JSON.stringify(probeOf(id, spec, dataset.trainCount)) : '',
     });
     return trainer.run(this.#abort.signal);

@@ -15,6 +15,8 @@ export interface JobDescription {
   /** Path of the dataset's index below `datasetsUrl`; empty where it has none. */
   readonly datasetIndex: string;
   readonly datasetHash: string;
+  /** Of the images' contents; empty where they were not read. */
+  readonly datasetContentsHash: string;
   /** The probe's queue entry, JSON; empty where none is asked for. */
   readonly probeJson: string;
 }

@@ -198,6 +198,7 @@ class Simulation {
       datasetLocation: '',
       datasetIndex: '',
       datasetHash: '',
+      datasetContentsHash: '',
       probeJson: '',
     });
     const current = { registry, slices, jobs, trainer, ledger };
