@@ -1,9 +1,10 @@
-// The image files of a job: where the coordinator says that they are, if this host sees them there, else fetched from the coordinator.
+// The files of a job's dataset: where the coordinator says that they are, if this host sees them there, else fetched from the coordinator.
 // Refuses to know jobs and pixels.
 import { createHash } from 'node:crypto';
 import { mkdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { ArchiveOpener, cacheOf, Limit, remoteArchive, type ArchiveSource } from '#model/datasets/archive-source.js';
+import { cifar10Hash, filesOfFolder, type Cifar10Files, type DataFile } from '#model/datasets/cifar10-files.js';
 import type { DatasetAccess } from '#model/datasets/dataset-access.js';
 import { DatasetError } from '#model/datasets/dataset-error.js';
 import type { ImageFilesSpec } from '#model/datasets/decoded-images.js';
@@ -21,6 +22,8 @@ export interface DatasetFacts {
   readonly datasetHash: string;
   /** Of the images' contents; empty where it has not read them. */
   readonly datasetContentsHash: string;
+  /** Those of a dataset without an index. */
+  readonly datasetFiles: readonly DataFile[];
   /** URL below which it serves the datasets folder. */
   readonly datasetsUrl: string;
   /** Path of the index below that; empty where it cannot be served. */
@@ -67,6 +70,30 @@ export class DatasetFiles {
     return imagesOfArchives(index, {
       open: (name) => (isArchiveUrl(name) ? opener.open(name) : this.#fetchedArchive(name)),
     });
+  }
+
+  /** CIFAR-10's files: those at the location where they are the coordinator's, else fetched as they are asked for. */
+  async openCifar10({ path: folder }: { readonly path: string }, location: string): Promise<Cifar10Files> {
+    const { datasetHash, datasetFiles } = this.#facts;
+    const found = await filesOfFolder(location).catch(() => undefined); // not there or not to be read: fetched
+    if (found !== undefined && cifar10Hash(found) === datasetHash) return found;
+    const nameOf = ({ name }: DataFile): string => this.#urlOf(`${folder}/${name}`);
+    return {
+      list: datasetFiles,
+      nameOf,
+      read: (wanted) => this.#fetchedFile(nameOf(wanted), wanted),
+    };
+  }
+
+  async #fetchedFile(url: string, { bytes, sha256 }: DataFile): Promise<Uint8Array> {
+    const isRight = (piece: Uint8Array): boolean => createHash('sha256').update(piece).digest('hex') === sha256;
+    const fetched = async (): Promise<Uint8Array> => {
+      const file = new HttpFile(url, { get: this.#get });
+      const piece = await this.#limit.run(() => file.read(0, bytes, { bytes }));
+      if (!isRight(piece)) throw new DatasetError(`${url} has changed since the job began: its hash is another one`);
+      return piece;
+    };
+    return this.#cache === undefined ? fetched() : this.#cache.get(`files/${sha256}`, bytes, fetched, isRight);
   }
 
   /** The coordinator's index: the one found here if it is the same, else one fetched before, else fetched now. */

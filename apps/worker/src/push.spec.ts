@@ -35,6 +35,7 @@ describe('GradientPush', () => {
         datasetIndex: '',
         datasetHash: '',
         datasetContentsHash: '',
+        datasetFiles: [],
         probeJson: '',
       },
       parameterCount,

@@ -108,6 +108,7 @@ describe('PoolWorker', () => {
         datasetIndex: '',
         datasetHash: dataset.indexHash,
         datasetContentsHash: '',
+        datasetFiles: [],
         probeJson: '',
       },
       parameterCount: layout.parameterCount,
@@ -244,6 +245,7 @@ describe('PoolWorker', () => {
     datasetIndex: '',
     datasetHash: dataset.indexHash,
     datasetContentsHash: '',
+    datasetFiles: [],
     probeJson: JSON.stringify(trainTask(0, 0)),
   };
 
@@ -432,6 +434,7 @@ describe('PoolWorker', () => {
         datasetIndex: '',
         datasetHash: dataset.indexHash,
         datasetContentsHash: '',
+        datasetFiles: [],
         probeJson: '',
       },
     });

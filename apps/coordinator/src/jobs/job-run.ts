@@ -220,6 +220,7 @@ export class JobRun {
       datasetIndex: indexPath,
       datasetHash: dataset.indexHash,
       datasetContentsHash: dataset.contentsHash ?? '',
+      datasetFiles: [...(dataset.files ?? [])],
       probeJson: trainer.admissions.wanted ? JSON.stringify(probeOf(id, spec, dataset.trainCount)) : '',
     });
     return trainer.run(this.#abort.signal);

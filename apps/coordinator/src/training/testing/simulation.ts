@@ -199,6 +199,7 @@ class Simulation {
       datasetIndex: '',
       datasetHash: '',
       datasetContentsHash: '',
+      datasetFiles: [],
       probeJson: '',
     });
     const current = { registry, slices, jobs, trainer, ledger };
