@@ -1,20 +1,34 @@
 // Datasets between processes and hosts: what a worker does not see is fetched from the coordinator, and an indexing survives a kill.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tarOf } from '#model/datasets/archives.fixture.js';
+import {
+  CIFAR10_RECORD_BYTES,
+  CIFAR10_TEST_FILE,
+  CIFAR10_TRAIN_FILES,
+  cifar10Hash,
+  type Cifar10Files,
+  type DataFile,
+  filesOfFolder,
+} from '#model/datasets/cifar10-files.js';
 import type { ImageFilesSpec } from '#model/datasets/decoded-images.js';
 import { ensureFolderIndex, findFolderIndex } from '#model/datasets/image-folder.js';
-import { addFiles, files, smallFolder } from '#model/datasets/image-files.fixture.js';
+import { addFiles, files, repainted, smallFolder } from '#model/datasets/image-files.fixture.js';
 import { indexFileName } from '#model/datasets/index-places.js';
 import { ensureArchiveIndex } from '#model/datasets/web-dataset.js';
 import { resolveJobSpec } from '#model/job-spec.js';
+import { loadConfig } from '../apps/coordinator/src/config.js';
 import { startTestApplication, type TestApplication } from '../apps/coordinator/src/http/testing.js';
 import { coordinatorGet } from '../apps/worker/src/coordinator-get.js';
 import { DatasetFiles } from '../apps/worker/src/dataset-files.js';
+import { hashesOf } from './support/outcomes.js';
+import { trainPlainly } from './support/plain-loop.js';
+import { cifarSpec } from './support/specs.js';
+import { startSystem } from './support/system.js';
 
 const specOf = (dataset: object): ImageFilesSpec =>
   resolveJobSpec({ model: { architecture: 'resnet18' }, dataset: { classes: 2, ...dataset } })
@@ -35,8 +49,13 @@ describe('a worker on another host', () => {
     await rm(cacheDir, { recursive: true });
   });
 
-  function filesOf(datasetHash: string, datasetIndex: string, presented: string | undefined = token): DatasetFiles {
-    const facts = { datasetHash, datasetIndex, datasetsUrl: `${app.url}/api/v1/datasets` };
+  function filesOf(
+    datasetHash: string,
+    datasetIndex: string,
+    { presented = token, datasetContentsHash = '', datasetFiles = [] as readonly DataFile[] } = {},
+  ): DatasetFiles {
+    const datasetsUrl = `${app.url}/api/v1/datasets`;
+    const facts = { datasetHash, datasetContentsHash, datasetFiles, datasetIndex, datasetsUrl };
     return new DatasetFiles(facts, { access: { cacheDir }, get: coordinatorGet(presented, undefined) });
   }
 
@@ -65,6 +84,46 @@ describe('a worker on another host', () => {
     expect(images.nameOf('train', 0)).toBe(path.join(root, 'train/cat/1.JPEG'));
   });
 
+  it('takes the checksums that the coordinator has, and does without where it cannot have them', async () => {
+    const contents = await smallFolder();
+    const [here, there] = [path.join(cacheDir, 'pets'), path.join(datasets, 'pets')];
+    for (const root of [here, there]) await addFiles(root, contents);
+    const quick = await ensureFolderIndex(here);
+    const full = await ensureFolderIndex(there, {}, { full: true });
+    const spec = specOf({ kind: 'imagefolder', path: 'pets' });
+    const datasetContentsHash = full.contentsHash!;
+    const checked = await filesOf(quick.hash, `pets/${indexFileName}`, { datasetContentsHash }).open(spec, here);
+    expect(checked).toMatchObject({ indexHash: quick.hash, contentsHash: full.contentsHash });
+    expect(checked.nameOf('train', 0)).toBe(path.join(here, 'train/cat/1.JPEG'));
+    await rm(path.join(cacheDir, 'indexes'), { recursive: true });
+    const unchecked = await filesOf(quick.hash, '', { datasetContentsHash }).open(spec, here);
+    expect(unchecked).toMatchObject({ indexHash: quick.hash, contentsHash: null });
+    // Both have read their files, and one is another.
+    await addFiles(here, { 'train/cat/1.JPEG': repainted(contents['train/cat/1.JPEG']!) });
+    expect((await ensureFolderIndex(here, {}, { full: true })).hash).toBe(quick.hash);
+    const differing = filesOf(quick.hash, '', { datasetContentsHash });
+    await expect(differing.open(spec, here)).rejects.toThrow(/the coordinator cannot serve it/);
+    const found = await filesOf(quick.hash, `pets/${indexFileName}`, { datasetContentsHash }).open(spec, here);
+    await expect(found.read('train', 0)).rejects.toThrow(/1.JPEG has changed .* its checksum is another one/);
+  });
+
+  it('fetches a file anew that was overwritten and read again', async () => {
+    const root = path.join(datasets, 'pets');
+    const contents = await smallFolder();
+    await addFiles(root, contents);
+    const spec = specOf({ kind: 'imagefolder', path: 'pets' });
+    const read = async (): Promise<Uint8Array> => {
+      const { hash, contentsHash } = await ensureFolderIndex(root, {}, { full: true, lookAgain: true });
+      const facts = { datasetContentsHash: contentsHash! };
+      const images = await filesOf(hash, `pets/${indexFileName}`, facts).open(spec, '/not/on/this/host');
+      return images.read('train', 0);
+    };
+    await read();
+    const other = repainted(contents['train/cat/1.JPEG']!);
+    await addFiles(root, { 'train/cat/1.JPEG': other });
+    expect(Buffer.from(await read())).toEqual(other);
+  });
+
   it('fetches pieces of archives', async () => {
     await mkdir(datasets, { recursive: true });
     await writeFile(
@@ -77,12 +136,66 @@ describe('a worker on another host', () => {
     expect(Buffer.from(await images.read('train', 1))).toEqual(await files.jpeg(2));
   });
 
+  describe('that has no CIFAR-10', () => {
+    const { dataset: spec } = resolveJobSpec({ preset: 'resnet20-cifar10' }) as { dataset: { path: string } };
+    const perFile = 3;
+    let cifar: Cifar10Files;
+    beforeEach(async () => {
+      const folder = path.join(datasets, spec.path);
+      await mkdir(folder, { recursive: true });
+      for (const [number, name] of [...CIFAR10_TRAIN_FILES, CIFAR10_TEST_FILE].entries()) {
+        const records = new Uint8Array(perFile * CIFAR10_RECORD_BYTES).map((_, at) => (at * 7 + number) % 10);
+        await writeFile(path.join(folder, name), records);
+      }
+      cifar = await filesOfFolder(folder);
+    });
+
+    const opened = (presented?: string): Promise<Cifar10Files> => {
+      const asked = { datasetFiles: cifar.list, ...(presented === undefined ? {} : { presented }) };
+      return filesOf(cifar10Hash(cifar), '', asked).openCifar10(spec, '/not/on/this/host');
+    };
+
+    it('fetches its files, once each', async () => {
+      const fetched = await opened();
+      expect([fetched.list, cifar10Hash(fetched)]).toEqual([cifar.list, cifar10Hash(cifar)]);
+      const [first, last] = [cifar.list[0]!, cifar.list.at(-1)!];
+      for (const file of [first, last]) expect(Buffer.from(await fetched.read(file))).toEqual(await cifar.read(file));
+      const again = await opened();
+      const before = await cifar.read(first);
+      await app.stop();
+      expect(await again.read(first)).toEqual(before);
+      app = await startTestApplication();
+    });
+
+    it('does not take a kept or a served file that is another one', async () => {
+      const [file] = cifar.list;
+      await (await opened()).read(file!);
+      const kept = path.join(cacheDir, 'dataset-pieces/files', file!.sha256);
+      await writeFile(kept, new Uint8Array(file!.bytes));
+      expect(Buffer.from(await (await opened()).read(file!))).toEqual(await cifar.read(file!));
+      await rm(kept);
+      await writeFile(path.join(datasets, spec.path, file!.name), new Uint8Array(file!.bytes));
+      await expect((await opened()).read(file!)).rejects.toThrow(/data_batch_1.bin has changed since the job began/);
+      await expect((await opened('wrong')).read(file!)).rejects.toThrow(/HTTP status 40[13]/);
+    });
+
+    it('reads the folder itself where it is the same', async () => {
+      const [here, other] = [path.join(cacheDir, 'same'), path.join(cacheDir, 'other')];
+      for (const copy of [here, other]) await cp(path.join(datasets, spec.path), copy, { recursive: true });
+      await writeFile(path.join(other, CIFAR10_TEST_FILE), new Uint8Array(CIFAR10_RECORD_BYTES));
+      const asked = filesOf(cifar10Hash(cifar), '', { datasetFiles: cifar.list });
+      const [file] = cifar.list;
+      expect((await asked.openCifar10(spec, here)).nameOf(file!)).toBe(path.join(here, file!.name));
+      expect((await asked.openCifar10(spec, other)).nameOf(file!)).toMatch(/^http:.*data_batch_1.bin$/);
+    });
+  });
+
   it('says what is wrong where it may not, or where the dataset is another one', async () => {
     const root = path.join(datasets, 'pets');
     await addFiles(root, await smallFolder());
     const { hash } = await ensureFolderIndex(root);
     const spec = specOf({ kind: 'imagefolder', path: 'pets' });
-    await expect(filesOf(hash, `pets/${indexFileName}`, 'wrong').open(spec, '/nowhere')).rejects.toThrow(
+    await expect(filesOf(hash, `pets/${indexFileName}`, { presented: 'wrong' }).open(spec, '/nowhere')).rejects.toThrow(
       /The dataset is not at \/nowhere on this host, and cannot be fetched from the coordinator: .*HTTP status 40[13]/,
     );
     await expect(filesOf('0'.repeat(64), `pets/${indexFileName}`).open(spec, '/nowhere')).rejects.toThrow(
@@ -94,6 +207,23 @@ describe('a worker on another host', () => {
     await expect(images.read('train', 1)).rejects.toThrow(/2.jpg has changed since it was indexed/);
     await rm(path.join(root, 'train/cat/1.JPEG'));
     await expect(images.read('train', 0)).rejects.toThrow(/1.JPEG cannot be read: HTTP status 404/);
+  });
+});
+
+describe('a worker with an empty cache', () => {
+  it('trains on CIFAR-10, which only the coordinator has, to the same bits', async () => {
+    const { cacheDir } = loadConfig(process.env);
+    // What lies in its working directory, others do not see under this name.
+    const system = await startSystem({
+      workers: 0,
+      coordinatorFolder: cacheDir,
+      environment: { LOCKSTEP_CACHE_DIR: '/proc/self/cwd' },
+    });
+    const cache = path.join(system.dataDir, 'worker-cache');
+    system.addWorker({ LOCKSTEP_CACHE_DIR: cache }).start();
+    const spec = cifarSpec({ architecture: 'resnet8', steps: 2 });
+    expect(hashesOf(await system.train(spec))).toEqual(hashesOf(await trainPlainly(spec)));
+    expect(await readdir(path.join(cache, 'dataset-pieces/files'))).toHaveLength(CIFAR10_TRAIN_FILES.length);
   });
 });
 

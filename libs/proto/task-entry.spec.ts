@@ -72,6 +72,12 @@ describe('taskEntrySchema', () => {
   it('takes an entry and refuses one with a field that is unknown, missing or out of range', () => {
     expect(taskEntrySchema.parse(structuredClone(entry))).toEqual(entry);
     expect(samplesOf(entry)).toBe(64);
+    const evaluation = { key: { ...key, kind: 'evaluate' } };
+    const gap = { shards: [entry.shards[0], { first: 97, samples: 1 }] };
+    for (const good of [gap, evaluation]) expect(taskEntrySchema.safeParse({ ...entry, ...good }).success).toBe(true);
+    expect(taskEntrySchema.safeParse({ ...entry, ...evaluation, ...gap }).error?.message).toContain(
+      'follow each other',
+    );
     for (const change of [
       { extra: 1 },
       { shards: [] },
@@ -80,6 +86,7 @@ describe('taskEntrySchema', () => {
       { version: 1.5 },
       { key: { ...key, jobId: 'a:b' } },
       { epoch: undefined },
+      { ...evaluation, shards: [entry.shards[1], entry.shards[0]] },
     ]) {
       expect(taskEntrySchema.safeParse({ ...entry, ...change }).success).toBe(false);
     }

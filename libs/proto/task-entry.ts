@@ -21,7 +21,7 @@ export const taskKeySchema = z.strictObject({
   kind: z.enum(taskKinds),
 });
 
-export const taskEntrySchema = z.strictObject({
+const entrySchema = z.strictObject({
   key: taskKeySchema,
   /** Goes up each time the task is put in the queue. */
   attempt: count,
@@ -30,16 +30,28 @@ export const taskEntrySchema = z.strictObject({
   epoch: count,
   /**
    * Its shards, in the order in which they are added: each a run of positions in the epoch's order; for evaluation, of
-   * indices in the test set.
+   * indices in the test set, and then together one run.
    */
   shards: z.array(z.strictObject({ first: count, samples: z.int().min(1) })).min(1),
   /** Samples of the whole mini-batch, by which each gradient is scaled; for evaluation, those of the task. */
   miniBatchSamples: z.int().min(1),
 });
 
+export const taskEntrySchema = entrySchema.refine(({ key, shards }) => key.kind === 'train' || isOneRun(shards), {
+  path: ['shards'],
+  error: 'of an evaluation must follow each other',
+});
+
+function isOneRun(shards: TaskEntry['shards']): boolean {
+  return shards.every(({ first }, index) => {
+    const before = shards[index - 1];
+    return before === undefined || first === before.first + before.samples;
+  });
+}
+
 /** Names one task of one restart of one step. */
 export type TaskKey = Readonly<z.infer<typeof taskKeySchema>>;
-export type TaskEntry = Readonly<Omit<z.infer<typeof taskEntrySchema>, 'key'>> & { readonly key: TaskKey };
+export type TaskEntry = Readonly<Omit<z.infer<typeof entrySchema>, 'key'>> & { readonly key: TaskKey };
 
 /** Samples of a task: those of its shards. */
 export function samplesOf(entry: Pick<TaskEntry, 'shards'>): number {

@@ -11,6 +11,8 @@ export interface TestProcessOptions {
   /** Arguments of Node: the script and what follows it. */
   readonly args: readonly string[];
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Working directory. @default this process's */
+  readonly folder?: string | undefined;
   readonly guard: ProcessGuard;
 }
 
@@ -52,9 +54,12 @@ export class TestProcess {
 
   start(): void {
     if (this.#child !== undefined) throw new Error(`${this.name} is running already`);
-    const { args, environment, guard } = this.options;
+    const { args, environment, folder, guard } = this.options;
     // The IPC channel is what lets it end with us, however we end; its notices say when it is ready.
-    const child = spawn(process.execPath, args, { env: environment, stdio: ['pipe', 'pipe', 'pipe', 'ipc'] });
+    const child = spawn(process.execPath, args, {
+      ...{ env: environment, stdio: ['pipe', 'pipe', 'pipe', 'ipc'] },
+      ...(folder === undefined ? {} : { cwd: folder }),
+    });
     this.#child = child;
     this.#notices.clear();
     const { pid } = child;

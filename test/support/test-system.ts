@@ -29,6 +29,8 @@ export interface SystemOptions {
   readonly reducers?: number;
   /** On top of what every process gets. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Working directory of the coordinator; what it knows as `/proc/self/cwd/…` no worker sees. @default this process's */
+  readonly coordinatorFolder?: string;
   /** Bearer token that the system's own client sends. */
   readonly token?: string;
   /** Where others are to be found instead, when something lies between: proxies. Gets the real ports. */
@@ -76,6 +78,7 @@ export class TestSystem {
     this.coordinator = new TestProcess({
       name: 'coordinator',
       args: [coordinatorEntry],
+      folder: options.coordinatorFolder,
       environment: coordinatorEnvironment(
         { ...this.environment, LOCKSTEP_REDUCER_ADDRESSES: route.reducers?.join(',') },
         this.redisUrl,

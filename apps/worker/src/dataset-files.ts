@@ -1,9 +1,10 @@
-// The image files of a job: where the coordinator says that they are, if this host sees them there, else fetched from the coordinator.
+// The files of a job's dataset: where the coordinator says that they are, if this host sees them there, else fetched from the coordinator.
 // Refuses to know jobs and pixels.
 import { createHash } from 'node:crypto';
 import { mkdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { ArchiveOpener, cacheOf, Limit, remoteArchive, type ArchiveSource } from '#model/datasets/archive-source.js';
+import { cifar10Hash, filesOfFolder, type Cifar10Files, type DataFile } from '#model/datasets/cifar10-files.js';
 import type { DatasetAccess } from '#model/datasets/dataset-access.js';
 import { DatasetError } from '#model/datasets/dataset-error.js';
 import type { ImageFilesSpec } from '#model/datasets/decoded-images.js';
@@ -19,6 +20,10 @@ import { isArchiveUrl } from '#model/job-spec-datasets.js';
 /** What the coordinator tells of a job's dataset. */
 export interface DatasetFacts {
   readonly datasetHash: string;
+  /** Of the images' contents; empty where it has not read them. */
+  readonly datasetContentsHash: string;
+  /** Those of a dataset without an index. */
+  readonly datasetFiles: readonly DataFile[];
   /** URL below which it serves the datasets folder. */
   readonly datasetsUrl: string;
   /** Path of the index below that; empty where it cannot be served. */
@@ -67,14 +72,62 @@ export class DatasetFiles {
     });
   }
 
+  /** CIFAR-10's files: those at the location where they are the coordinator's, else fetched as they are asked for. */
+  async openCifar10({ path: folder }: { readonly path: string }, location: string): Promise<Cifar10Files> {
+    const { datasetHash, datasetFiles } = this.#facts;
+    const found = await filesOfFolder(location).catch(() => undefined); // not there or not to be read: fetched
+    if (found !== undefined && cifar10Hash(found) === datasetHash) return found;
+    const nameOf = ({ name }: DataFile): string => this.#urlOf(`${folder}/${name}`);
+    return {
+      list: datasetFiles,
+      nameOf,
+      read: (wanted) => this.#fetchedFile(nameOf(wanted), wanted),
+    };
+  }
+
+  async #fetchedFile(url: string, { bytes, sha256 }: DataFile): Promise<Uint8Array> {
+    const isRight = (piece: Uint8Array): boolean => createHash('sha256').update(piece).digest('hex') === sha256;
+    const fetched = async (): Promise<Uint8Array> => {
+      const file = new HttpFile(url, { get: this.#get });
+      const piece = await this.#limit.run(() => file.read(0, bytes, { bytes }));
+      if (!isRight(piece)) throw new DatasetError(`${url} has changed since the job began: its hash is another one`);
+      return piece;
+    };
+    return this.#cache === undefined ? fetched() : this.#cache.get(`files/${sha256}`, bytes, fetched, isRight);
+  }
+
   /** The coordinator's index: the one found here if it is the same, else one fetched before, else fetched now. */
   async #index(found: ImageIndex | undefined, location: string): Promise<ImageIndex> {
-    const { datasetHash, datasetIndex } = this.#facts;
-    if (found?.hash === datasetHash) return found;
+    if (this.#knowsAll(found)) return found;
     const { cacheDir } = this.#access;
-    const kept = cacheDir === undefined ? undefined : path.join(cacheDir, 'indexes', datasetHash);
+    const kept = cacheDir === undefined ? undefined : path.join(cacheDir, 'indexes', this.#facts.datasetHash);
     const before = kept === undefined ? undefined : await loadIndex(kept).catch(() => undefined); // a damaged one is fetched anew
-    if (before?.hash === datasetHash) return before;
+    if (this.#knowsAll(before)) return before;
+    try {
+      return await this.#fetchedIndex(kept, location);
+    } catch (error) {
+      // It lacks checksums that the coordinator has, and is of the same images.
+      if (found !== undefined && this.#fits(found)) return found;
+      throw error;
+    }
+  }
+
+  /** Whether an index is of the job's images, as far as can be told. */
+  #fits({ hash, contentsHash }: ImageIndex): boolean {
+    const { datasetHash, datasetContentsHash } = this.#facts;
+    const bothRead = contentsHash !== null && datasetContentsHash !== '';
+    return hash === datasetHash && (!bothRead || contentsHash === datasetContentsHash);
+  }
+
+  /** Whether it has checksums, too, where the coordinator has them. */
+  #knowsAll(index: ImageIndex | undefined): index is ImageIndex {
+    if (index === undefined || !this.#fits(index)) return false;
+    return index.contentsHash !== null || this.#facts.datasetContentsHash === '';
+  }
+
+  /** @param kept where it is put */
+  async #fetchedIndex(kept: string | undefined, location: string): Promise<ImageIndex> {
+    const { datasetIndex } = this.#facts;
     if (datasetIndex === '') {
       throw new DatasetError(
         `The dataset is not at ${location} on this host, and the coordinator cannot serve it: its index lies outside the datasets folder`,
@@ -92,7 +145,7 @@ export class DatasetFiles {
       );
     }
     const index = await decodeIndex(bytes, url);
-    if (index.hash !== datasetHash)
+    if (!this.#fits(index))
       throw new DatasetError(`${url} is not the index of the job: the dataset has changed since it began`);
     if (kept !== undefined) await this.#keep(kept, bytes);
     return index;
@@ -112,10 +165,12 @@ export class DatasetFiles {
     const urlOf = (folder: string, name: string): string => this.#urlOf(`${dataset}/${folder}/${name}`);
     return new IndexedImages(index, {
       nameOf: (folder, { name }) => urlOf(folder, name),
-      read: async (folder, { name, bytes }) => {
+      read: async (folder, { name, bytes, checksum }) => {
         const file = new HttpFile(urlOf(folder, name), { get: this.#get });
         const fetched = (): Promise<Uint8Array> => this.#limit.run(() => file.read(0, bytes, { bytes }));
-        const key = createHash('sha256').update(`${folder}/${name}`).digest('hex').slice(0, 32);
+        // Of the contents where they are known: a file that was overwritten is fetched again.
+        const named = index.head.contents ? `${folder}/${name} ${checksum}` : `${folder}/${name}`;
+        const key = createHash('sha256').update(named).digest('hex').slice(0, 32);
         return cache === undefined ? fetched() : cache.get(`${index.hash.slice(0, 32)}/${key}`, bytes, fetched);
       },
       close: async () => undefined,

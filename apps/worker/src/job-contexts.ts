@@ -102,6 +102,7 @@ async function contextOf(
   const dataset = await openDataset(spec.dataset, answer.datasetLocation, {
     images,
     files: (wanted, location) => files.open(wanted, location),
+    cifar10: (wanted, location) => files.openCifar10(wanted, location),
   });
   if (dataset.indexHash !== answer.datasetHash) {
     await dataset.close();

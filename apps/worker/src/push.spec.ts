@@ -34,6 +34,8 @@ describe('GradientPush', () => {
         datasetsUrl: '',
         datasetIndex: '',
         datasetHash: '',
+        datasetContentsHash: '',
+        datasetFiles: [],
         probeJson: '',
       },
       parameterCount,

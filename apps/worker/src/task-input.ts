@@ -1,7 +1,8 @@
 // Makes the images of one task, all its shards in one piece of shared memory, and the hash of the sample ids consumed.
 // Refuses to know parameters, computing and the coordinator.
 import { createHash } from 'node:crypto';
-import { elementsOf, isSingleView, viewElements, type ViewGroup } from '#model/evaluation-views.js';
+import { elementsOf, isSingleView, viewElements } from '#model/evaluation-views.js';
+import type { JobSpec } from '#model/job-spec.js';
 import { sampleIds } from '#model/sampler.js';
 import { samplesOf, type TaskEntry } from '#proto/task-entry.js';
 import type { ComputeInput } from './compute-protocol.js';
@@ -18,83 +19,56 @@ export interface TaskInput {
   release(): void;
 }
 
-/** Rejects with the signal's reason, or with what the dataset says is wrong. */
+/**
+ * All shards are asked for at once: what reads and decodes images does not run dry between them.
+ *
+ * Rejects with the signal's reason, or with what the dataset says is wrong.
+ */
 export async function prepareInput(
   task: TaskEntry,
-  context: JobContext,
+  { spec, dataset }: JobContext,
   buffers: SharedBuffers,
   signal: AbortSignal,
 ): Promise<TaskInput> {
-  const { spec, dataset } = context;
-  if (task.key.kind === 'evaluate' && !isSingleView(spec.evaluation))
-    return prepareViews(task, context, buffers, signal);
   const { shards, epoch } = task;
-  const { seed } = spec.training;
   const samples = samplesOf(task);
-  const imageElements = dataset.imageShape.reduce((product, side) => product * side, 1);
-  const labelsAt = samples * imageElements * Float32Array.BYTES_PER_ELEMENT;
+  const train = task.key.kind === 'train';
+  const single = train || isSingleView(spec.evaluation);
+  const perSample = single
+    ? dataset.imageShape.reduce((product, side) => product * side, 1)
+    : viewElements(spec.evaluation, spec.model.imageSize);
+  const labelsAt = samples * perSample * Float32Array.BYTES_PER_ELEMENT;
   const loan = await buffers.acquire(labelsAt + samples * Int32Array.BYTES_PER_ELEMENT, signal);
   const started = performance.now();
   try {
-    const images = new Float32Array(loan.buffer, 0, samples * imageElements);
+    const images = new Float32Array(loan.buffer, 0, samples * perSample);
     const labels = new Int32Array(loan.buffer, labelsAt, samples);
-    const train = task.key.kind === 'train';
-    const ids = new Uint32Array(train ? samples : 0);
-    let at = 0;
-    for (const { first, samples: count } of shards) {
-      const end = at + count;
-      if (train) ids.set(sampleIds(spec.training, epoch, dataset.trainCount, first, count), at);
-      else
-        await dataset.prepareTest(
-          first,
-          count,
-          images.subarray(at * imageElements, end * imageElements),
-          labels.subarray(at, end),
-        );
-      at = end;
-    }
-    // All shards at once: what decodes images does not run dry between them.
-    if (train) await dataset.prepareTrain(ids, seed, epoch, spec.dataset.augmentation, images, labels);
     const shardSamples = shards.map((shard) => shard.samples);
+    const ids = train ? idsOf(task, spec, dataset.trainCount) : new Uint32Array(0);
+    let input: ComputeInput = { images, labels, shardSamples };
+    // Test images of a task follow each other.
+    const { first } = shards[0]!;
+    if (train) {
+      await dataset.prepareTrain(ids, spec.training.seed, epoch, spec.dataset.augmentation, images, labels);
+    } else if (single) {
+      await dataset.prepareTest(first, samples, images, labels);
+    } else {
+      const views = await dataset.prepareTestViews(spec.evaluation, first, samples, images, labels);
+      input = { ...input, images: images.subarray(0, elementsOf(views)), views };
+    }
     const seconds = (performance.now() - started) / 1000;
-    return { input: { images, labels, shardSamples }, sampleIdsSha256: hashOf(ids), seconds, release: loan.release };
+    return { input, sampleIdsSha256: hashOf(ids), seconds, release: loan.release };
   } catch (error) {
     loan.release();
     throw error;
   }
 }
 
-/** Several views of each test image, as they lie without holes. */
-async function prepareViews(
-  task: TaskEntry,
-  { spec, dataset }: JobContext,
-  buffers: SharedBuffers,
-  signal: AbortSignal,
-): Promise<TaskInput> {
-  const samples = samplesOf(task);
-  const most = samples * viewElements(spec.evaluation, spec.model.imageSize);
-  const labelsAt = most * Float32Array.BYTES_PER_ELEMENT;
-  const loan = await buffers.acquire(labelsAt + samples * Int32Array.BYTES_PER_ELEMENT, signal);
-  const started = performance.now();
-  try {
-    const images = new Float32Array(loan.buffer, 0, most);
-    const labels = new Int32Array(loan.buffer, labelsAt, samples);
-    const views: (readonly ViewGroup[])[] = [];
-    let at = 0;
-    for (const { first, samples: count } of task.shards) {
-      const own = labels.subarray(views.length, views.length + count);
-      const seen = await dataset.prepareTestViews(spec.evaluation, first, count, images.subarray(at), own);
-      views.push(...seen);
-      at += elementsOf(seen);
-    }
-    const shardSamples = task.shards.map((shard) => shard.samples);
-    const input = { images: images.subarray(0, at), labels, shardSamples, views };
-    const seconds = (performance.now() - started) / 1000;
-    return { input, sampleIdsSha256: hashOf(new Uint32Array(0)), seconds, release: loan.release };
-  } catch (error) {
-    loan.release();
-    throw error;
-  }
+/** Those of all shards, in order; between them may be some that are left out. */
+function idsOf({ shards, epoch }: TaskEntry, { training }: JobSpec, trainCount: number): Uint32Array {
+  return Uint32Array.from(
+    shards.flatMap(({ first, samples }) => [...sampleIds(training, epoch, trainCount, first, samples)]),
+  );
 }
 
 /** Exported for specs. */

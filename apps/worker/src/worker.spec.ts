@@ -107,6 +107,8 @@ describe('PoolWorker', () => {
         datasetsUrl: '',
         datasetIndex: '',
         datasetHash: dataset.indexHash,
+        datasetContentsHash: '',
+        datasetFiles: [],
         probeJson: '',
       },
       parameterCount: layout.parameterCount,
@@ -242,6 +244,8 @@ describe('PoolWorker', () => {
     datasetsUrl: '',
     datasetIndex: '',
     datasetHash: dataset.indexHash,
+    datasetContentsHash: '',
+    datasetFiles: [],
     probeJson: JSON.stringify(trainTask(0, 0)),
   };
 
@@ -429,6 +433,8 @@ describe('PoolWorker', () => {
         datasetsUrl: '',
         datasetIndex: '',
         datasetHash: dataset.indexHash,
+        datasetContentsHash: '',
+        datasetFiles: [],
         probeJson: '',
       },
     });

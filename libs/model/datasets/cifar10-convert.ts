@@ -13,13 +13,8 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { PNG } from 'pngjs';
-import {
-  CIFAR10_CLASSES,
-  CIFAR10_RECORD_BYTES,
-  CIFAR10_SIZE,
-  CIFAR10_TEST_FILE,
-  CIFAR10_TRAIN_FILES,
-} from './cifar10.js';
+import { CIFAR10_CLASSES, CIFAR10_SIZE } from './cifar10.js';
+import { CIFAR10_RECORD_BYTES, CIFAR10_TEST_FILE, CIFAR10_TRAIN_FILES } from './cifar10-files.js';
 import { DatasetError } from './dataset-error.js';
 
 const PIXELS = CIFAR10_SIZE * CIFAR10_SIZE;

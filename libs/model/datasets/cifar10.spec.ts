@@ -14,7 +14,7 @@ import path from 'node:path';
 import { PNG } from 'pngjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { resolveJobSpec } from '../job-spec.js';
-import { CIFAR10_RECORD_BYTES, CIFAR10_TRAIN_FILES } from './cifar10.js';
+import { CIFAR10_RECORD_BYTES, CIFAR10_TRAIN_FILES } from './cifar10-files.js';
 import { convertCifar10, packRecords } from './cifar10-convert.js';
 import { openDataset, type Dataset } from './dataset.js';
 import { DatasetError } from './dataset-error.js';

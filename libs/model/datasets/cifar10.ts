@@ -1,12 +1,15 @@
-// Owns: reading CIFAR-10 in its standard binary form (cifar-10-batches-bin) and preparing its images.
-// Refuses to know: where the folder came from (cifar10-convert.ts makes one) and who asks for the images.
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import path from 'node:path';
+// Owns: what is in CIFAR-10's files, and preparing its images.
+// Refuses to know: where the files are (cifar10-files.ts) and who asks for the images.
 import { cropAndFlipOf, normalisationTable, TEN_CROPS, UNCHANGED, writeImage } from '../augment.js';
 import type { EvaluationViews, ViewGroup } from '../evaluation-views.js';
 import type { NormalisationSpec } from '../job-spec.js';
+import {
+  CIFAR10_RECORD_BYTES,
+  CIFAR10_REMEDY,
+  cifar10Hash,
+  type Cifar10Files,
+  type DataFile,
+} from './cifar10-files.js';
 import type { Augmentation, Dataset } from './dataset.js';
 import { checkFixedSize, checkRequest, DatasetError, highestOf } from './dataset-error.js';
 
@@ -22,36 +25,13 @@ export const CIFAR10_CLASSES = [
   'ship',
   'truck',
 ] as const;
-export const CIFAR10_TRAIN_FILES = [1, 2, 3, 4, 5].map((number) => `data_batch_${number}.bin`);
-export const CIFAR10_TEST_FILE = 'test_batch.bin';
 export const CIFAR10_SIZE = 32;
-/** A label byte, then 1024 bytes of red, of green and of blue, row by row. */
-export const CIFAR10_RECORD_BYTES = 1 + 3 * CIFAR10_SIZE * CIFAR10_SIZE;
 
 const IMAGE_ELEMENTS = 3 * CIFAR10_SIZE * CIFAR10_SIZE;
-const INDEX_FILE = '.lockstep-index.json';
-const REMEDY = 'run `lockstep dataset prepare cifar10`, or point at a complete cifar-10-batches-bin folder';
 
-/**
- * Opens the folder. Files are hashed once (half a second) and the hashes kept in a file beside them; pixels are read on first use:
- * 154 MB for the training part, 31 MB for the test part.
- *
- * @throws DatasetError naming the file that is missing or damaged
- */
-export async function openCifar10(folder: string, normalisation: NormalisationSpec): Promise<Dataset> {
-  const files = await Promise.all(
-    [...CIFAR10_TRAIN_FILES, CIFAR10_TEST_FILE].map((name) => describeFile(folder, name)),
-  );
-  const hashes = await contentHashes(folder, files);
-  const digest = createHash('sha256');
-  for (const [index, file] of files.entries()) digest.update(`${file.name} ${file.bytes} ${hashes[index]!}\n`);
-  return new Cifar10Dataset(folder, files, digest.digest('hex'), normalisation);
-}
-
-interface DataFile {
-  readonly name: string;
-  readonly bytes: number;
-  readonly modifiedMs: number;
+/** Pixels are read on first use: 154 MB for the training part, 31 MB for the test part. */
+export function openCifar10(files: Cifar10Files, normalisation: NormalisationSpec): Dataset {
+  return new Cifar10Dataset(files, normalisation);
 }
 
 class Cifar10Dataset implements Dataset {
@@ -62,20 +42,20 @@ class Cifar10Dataset implements Dataset {
   readonly trainCount: number;
   readonly testCount: number;
   readonly indexHash: string;
-  private readonly folder: string;
-  private readonly trainFiles: readonly DataFile[];
-  private readonly testFiles: readonly DataFile[];
+  /** The index's hash is of the contents. */
+  readonly contentsHash = null;
+  readonly files: readonly DataFile[];
+  private readonly folder: Cifar10Files;
   private readonly table: Float32Array;
   private train: Promise<Uint8Array> | undefined;
   private test: Promise<Uint8Array> | undefined;
 
-  constructor(folder: string, files: readonly DataFile[], indexHash: string, normalisation: NormalisationSpec) {
-    this.folder = folder;
-    this.trainFiles = files.slice(0, -1);
-    this.testFiles = files.slice(-1);
+  constructor(files: Cifar10Files, normalisation: NormalisationSpec) {
+    this.folder = files;
+    this.files = files.list;
     this.trainCount = recordsOf(this.trainFiles);
     this.testCount = recordsOf(this.testFiles);
-    this.indexHash = indexHash;
+    this.indexHash = cifar10Hash(files);
     this.table = normalisationTable(normalisation.mean, normalisation.std);
   }
 
@@ -142,6 +122,14 @@ class Cifar10Dataset implements Dataset {
     this.test = undefined;
   }
 
+  private get trainFiles(): readonly DataFile[] {
+    return this.files.slice(0, -1);
+  }
+
+  private get testFiles(): readonly DataFile[] {
+    return this.files.slice(-1);
+  }
+
   private trainRecords(): Promise<Uint8Array> {
     this.train ??= readRecords(this.folder, this.trainFiles).catch((cause: unknown) => {
       // Not remembered: the next call tries again.
@@ -160,106 +148,25 @@ class Cifar10Dataset implements Dataset {
   }
 }
 
-async function describeFile(folder: string, name: string): Promise<DataFile> {
-  const file = path.join(folder, name);
-  let found;
-  try {
-    found = await stat(file);
-  } catch (cause) {
-    throw new DatasetError(`CIFAR-10 is not complete: ${file} cannot be opened; ${REMEDY}`, { cause });
-  }
-  if (!found.isFile() || found.size === 0 || found.size % CIFAR10_RECORD_BYTES !== 0) {
-    const problem = `${file} has ${found.size} bytes, not a multiple of ${CIFAR10_RECORD_BYTES}`;
-    throw new DatasetError(`CIFAR-10 is damaged: ${problem}; ${REMEDY}`);
-  }
-  return { name, bytes: found.size, modifiedMs: found.mtimeMs };
-}
-
 function recordsOf(files: readonly DataFile[]): number {
   return files.reduce((sum, file) => sum + file.bytes / CIFAR10_RECORD_BYTES, 0);
 }
 
 /** Reads files one after the other into one array and checks every label. */
-async function readRecords(folder: string, files: readonly DataFile[]): Promise<Uint8Array> {
-  const records = new Uint8Array(files.reduce((sum, file) => sum + file.bytes, 0));
+async function readRecords(files: Cifar10Files, part: readonly DataFile[]): Promise<Uint8Array> {
+  const records = new Uint8Array(part.reduce((sum, file) => sum + file.bytes, 0));
   let at = 0;
-  for (const file of files) {
-    const handle = await open(path.join(folder, file.name), 'r');
-    try {
-      const end = at + file.bytes;
-      for (let read = at; read < end;) {
-        const { bytesRead } = await handle.read(records, read, end - read, read - at);
-        if (bytesRead === 0) throw new DatasetError(`CIFAR-10 is damaged: ${file.name} became shorter; ${REMEDY}`);
-        read += bytesRead;
-      }
-    } finally {
-      await handle.close();
+  for (const file of part) {
+    const bytes = await files.read(file);
+    for (let record = 0; record < bytes.length; record += CIFAR10_RECORD_BYTES) {
+      if (bytes[record]! < CIFAR10_CLASSES.length) continue;
+      const place = `record ${record / CIFAR10_RECORD_BYTES} of ${files.nameOf(file)}`;
+      throw new DatasetError(
+        `CIFAR-10 is damaged: ${place} has label ${bytes[record]!}, not 0 to 9; ${CIFAR10_REMEDY}`,
+      );
     }
-    for (let record = at; record < at + file.bytes; record += CIFAR10_RECORD_BYTES) {
-      if (records[record]! < CIFAR10_CLASSES.length) continue;
-      const place = `record ${(record - at) / CIFAR10_RECORD_BYTES} of ${path.join(folder, file.name)}`;
-      throw new DatasetError(`CIFAR-10 is damaged: ${place} has label ${records[record]!}, not 0 to 9; ${REMEDY}`);
-    }
-    at += file.bytes;
+    records.set(bytes, at);
+    at += bytes.length;
   }
   return records;
-}
-
-/** SHA-256 of each file; taken from the file that an earlier opening left, where size and time of change still fit. */
-async function contentHashes(folder: string, files: readonly DataFile[]): Promise<string[]> {
-  const indexFile = path.join(folder, INDEX_FILE);
-  const known = await readIndex(indexFile);
-  const hashes: string[] = [];
-  let hashedAny = false;
-  for (const file of files) {
-    const entry = known.find((one) => one.name === file.name);
-    if (entry && entry.bytes === file.bytes && entry.modifiedMs === file.modifiedMs) {
-      hashes.push(entry.sha256);
-    } else {
-      hashes.push(await hashFile(path.join(folder, file.name)));
-      hashedAny = true;
-    }
-  }
-  if (hashedAny)
-    await saveIndex(
-      indexFile,
-      files.map((file, index) => ({ ...file, sha256: hashes[index]! })),
-    );
-  return hashes;
-}
-
-interface IndexEntry extends DataFile {
-  readonly sha256: string;
-}
-
-async function readIndex(indexFile: string): Promise<IndexEntry[]> {
-  try {
-    const parsed: unknown = JSON.parse(await readFile(indexFile, 'utf8'));
-    return Array.isArray(parsed) ? parsed.filter(isIndexEntry) : [];
-  } catch {
-    // Not there or not readable: it only saves time, so hash again.
-    return [];
-  }
-}
-
-function isIndexEntry(value: unknown): value is IndexEntry {
-  const entry = value as Partial<Record<keyof IndexEntry, unknown>> | null;
-  return typeof entry === 'object' && typeof entry?.name === 'string' && /^[0-9a-f]{64}$/.test(String(entry.sha256));
-}
-
-async function saveIndex(indexFile: string, entries: readonly IndexEntry[]): Promise<void> {
-  const temporary = `${indexFile}.${process.pid}.${Date.now().toString(36)}`;
-  try {
-    await writeFile(temporary, `${JSON.stringify(entries, null, 2)}\n`);
-    await rename(temporary, indexFile);
-  } catch {
-    // A folder that cannot be written to is fine: the next opening hashes again.
-    await rm(temporary, { force: true });
-  }
-}
-
-async function hashFile(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
-  return hash.digest('hex');
 }

@@ -4,6 +4,7 @@ import type { EvaluationViews, ViewGroup } from '../evaluation-views.js';
 import { imagesOnThisThread, type ImageServices } from '../images/image-services.js';
 import type { DatasetSpec } from '../job-spec.js';
 import { openCifar10 } from './cifar10.js';
+import { type Cifar10Files, type DataFile, filesOfFolder } from './cifar10-files.js';
 import type { DatasetAccess } from './dataset-access.js';
 import type { openImageFiles } from './image-files.js';
 import { openSynthetic } from './synthetic.js';
@@ -16,10 +17,17 @@ export interface Dataset {
   readonly classes: number;
   /** Names by class number, where classes have names. */
   readonly classNames?: readonly string[];
+  /** Files that are the dataset where it has no index: whoever has these has it. */
+  readonly files?: readonly DataFile[];
   /** Height, width and channels of what the prepare functions write per image. */
   readonly imageShape: readonly [height: number, width: number, channels: number];
-  /** SHA-256 in hex of what the images are; equal hashes mean equal pixels and labels. Part of what determines a job's bits. */
+  /** SHA-256 in hex of what sample ids mean: which images there are, in which order, with which labels. */
   readonly indexHash: string;
+  /**
+   * SHA-256 in hex of the images' contents, where they were read and are not in `indexHash`; null elsewhere. Two datasets that
+   * both have one must have the same; else only lengths tell that files are the same.
+   */
+  readonly contentsHash: string | null;
   /**
    * Writes training images, augmented and normalised; a pure function of its arguments and the data.
    *
@@ -61,6 +69,8 @@ export interface DatasetServices {
   readonly access?: DatasetAccess;
   /** Opens the files themselves. @default from the location told */
   readonly files?: typeof openImageFiles;
+  /** Those of CIFAR-10. @default the location's */
+  readonly cifar10?: (spec: Extract<DatasetSpec, { kind: 'cifar10' }>, location: string) => Promise<Cifar10Files>;
   /** @default on the thread that asks */
   readonly images?: ImageServices;
 }
@@ -76,11 +86,11 @@ export type Augmentation = DatasetSpec['augmentation'];
 export async function openDataset(
   spec: DatasetSpec,
   location: string,
-  { access = {}, files, images = imagesOnThisThread() }: DatasetServices = {},
+  { access = {}, files, cifar10, images = imagesOnThisThread() }: DatasetServices = {},
 ): Promise<Dataset> {
   switch (spec.kind) {
     case 'cifar10':
-      return openCifar10(location, spec.normalisation);
+      return openCifar10(await (cifar10?.(spec, location) ?? filesOfFolder(location)), spec.normalisation);
     case 'synthetic':
       return openSynthetic(spec);
     case 'imagefolder':

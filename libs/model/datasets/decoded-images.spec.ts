@@ -26,7 +26,10 @@ const good = await Promise.all(
 const testImages = await Promise.all([5, 6].map((seed) => picture(50, 60, seed).png().toBuffer()));
 
 /** Files in memory, and which of them were read. */
-function filesOf(train: readonly Uint8Array[]): EncodedImages & { readonly reads: string[] } {
+function filesOf(
+  train: readonly Uint8Array[],
+  contentsHash: string | null = null,
+): EncodedImages & { readonly reads: string[] } {
   const reads: string[] = [];
   const bytesOf = (part: Part, id: number) => (part === 'train' ? train[id] : testImages[id])!;
   return {
@@ -35,6 +38,7 @@ function filesOf(train: readonly Uint8Array[]): EncodedImages & { readonly reads
     testCount: testImages.length,
     classNames: ['cat', 'dog'],
     indexHash: 'abc',
+    contentsHash,
     labelOf: (_, id) => id % 2,
     nameOf: (part, id) => `${part}/${id}.JPEG`,
     read: async (part, id) => {
@@ -128,6 +132,15 @@ describe('DecodedImages', () => {
     const first = await trainImages(dataset, [0, 1]);
     expect(await trainImages(dataset, [0, 1])).toEqual(first);
     expect(files.reads.toSorted()).toEqual(['train 0', 'train 1']);
+  });
+
+  it('does not take files of other contents from the cache', async () => {
+    const cache = new ByteCache(1e6);
+    const dataset = (train: readonly Uint8Array[], contents: string) =>
+      withServices({ cache }, filesOf(train, contents));
+    const [before] = (await trainImages(dataset(good, 'before'), [0])).images;
+    const swapped = dataset([good[1]!, good[0]!], 'after');
+    expect((await trainImages(swapped, [0])).images[0]).not.toEqual(before);
   });
 
   it('names the file that is broken, once nothing writes to the numbers any more', async () => {

@@ -20,6 +20,7 @@ export class DecodedImages implements Dataset {
   readonly classNames: readonly string[];
   readonly imageShape: readonly [number, number, number];
   readonly indexHash: string;
+  readonly contentsHash: string | null;
   readonly #files: EncodedImages;
   readonly #spec: ImageFilesSpec;
   readonly #services: ImageServices;
@@ -34,6 +35,7 @@ export class DecodedImages implements Dataset {
     this.classNames = files.classNames;
     this.imageShape = [imageSize, imageSize, CHANNELS];
     this.indexHash = files.indexHash;
+    this.contentsHash = files.contentsHash;
     this.#files = files;
     this.#spec = spec;
     this.#services = services;
@@ -165,7 +167,7 @@ export class DecodedImages implements Dataset {
 
   async #read(part: Part, id: number, signal?: AbortSignal): Promise<Uint8Array> {
     const { cache } = this.#services;
-    const key = `${this.indexHash} ${part} ${id}`;
+    const key = `${this.contentsHash ?? this.indexHash} ${part} ${id}`;
     const known = cache.get(key);
     if (known !== undefined) return known;
     const bytes = await this.#files.read(part, id, signal);

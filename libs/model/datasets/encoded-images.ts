@@ -9,8 +9,10 @@ export interface EncodedImages {
   readonly testCount: number;
   /** Names by class number. */
   readonly classNames: readonly string[];
-  /** SHA-256 in hex of the index: which images there are, in which order, with which labels and contents or sizes. */
+  /** SHA-256 in hex of the index: which images there are, in which order, with which labels and sizes. */
   readonly indexHash: string;
+  /** SHA-256 in hex of the images' contents, too; null where they were not read. */
+  readonly contentsHash: string | null;
   /** Class number of a sample. */
   labelOf(part: Part, id: number): number;
   /** For messages: a path, or an archive and the entry in it. */

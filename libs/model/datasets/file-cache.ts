@@ -33,19 +33,30 @@ export class FileCache {
    *
    * @param key names joined by '/', each a plain file name
    * @param bytes the length that it must have; a file of another length is made anew
+   * @param isRight looks at what was found on the disk; where it does not take it, it is made anew. @default takes it
    */
-  async get(key: string, bytes: number, make: () => Promise<Uint8Array>): Promise<Uint8Array> {
+  async get(
+    key: string,
+    bytes: number,
+    make: () => Promise<Uint8Array>,
+    isRight?: (piece: Uint8Array) => boolean,
+  ): Promise<Uint8Array> {
     const underWay = this.#underWay.get(key);
     if (underWay !== undefined) return underWay;
-    const piece = this.#find(key, bytes, make).finally(() => this.#underWay.delete(key));
+    const piece = this.#find(key, bytes, make, isRight).finally(() => this.#underWay.delete(key));
     this.#underWay.set(key, piece);
     return piece;
   }
 
-  async #find(key: string, bytes: number, make: () => Promise<Uint8Array>): Promise<Uint8Array> {
+  async #find(
+    key: string,
+    bytes: number,
+    make: () => Promise<Uint8Array>,
+    isRight: (piece: Uint8Array) => boolean = () => true,
+  ): Promise<Uint8Array> {
     const file = path.join(this.#folder, key);
     const found = await readFile(file).catch(() => undefined); // whatever the cause: it is fetched
-    if (found?.length === bytes) {
+    if (found?.length === bytes && isRight(found)) {
       void this.#touch(file);
       return found;
     }

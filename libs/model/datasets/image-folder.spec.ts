@@ -5,7 +5,7 @@ import { resolveJobSpec, type DatasetSpec } from '../job-spec.js';
 import { isFresh } from './folder-indexer.js';
 import { ensureFolderIndex, findFolderIndex, openImageFolder } from './image-folder.js';
 import { indexFileName } from './index-places.js';
-import { addFiles, files, folderOf, problemOf, smallFolder } from './image-files.fixture.js';
+import { addFiles, files, folderOf, problemOf, repainted, smallFolder } from './image-files.fixture.js';
 
 type FolderSpec = Extract<DatasetSpec, { kind: 'imagefolder' }>;
 
@@ -289,13 +289,27 @@ describe('an index that is there', () => {
     );
     await rm(path.join(root, 'train/cat/2.jpg'));
     expect(await problemOf(images.read('train', 1))).toMatch(/2.jpg cannot be read \(ENOENT\)/);
+  });
+
+  it('is of the same images when contents are read, and then finds out what was overwritten with the same length', async () => {
+    const root = await folder(await smallFolder());
+    const quick = await openImageFolder(specOf(), root);
     const full = await ensureFolderIndex(root, {}, { full: true });
     const checked = await openImageFolder(specOf(), root);
-    expect(full.hash).toBe(checked.indexHash);
-    const bytes = Buffer.from(await checked.read('train', 0));
-    bytes[bytes.length - 20]! ^= 1;
-    await writeFile(path.join(root, 'train/cat/1.JPEG'), bytes);
+    expect([full.hash, checked.indexHash]).toEqual([quick.indexHash, quick.indexHash]);
+    expect([quick.contentsHash, checked.contentsHash]).toEqual([null, full.contentsHash]);
+    await addFiles(root, { 'train/cat/1.JPEG': repainted(await checked.read('train', 0)) });
+    await quick.read('train', 0);
     expect(await problemOf(checked.read('train', 0))).toMatch(/its checksum is another one/);
+    const after = await ensureFolderIndex(root, {}, { lookAgain: true });
+    expect(after.hash).toBe(full.hash);
+    expect(after.contentsHash).not.toBe(full.contentsHash);
+  });
+
+  it('is of other images when one turns out not to be decodable', async () => {
+    const root = await folder({ ...(await smallFolder()), 'train/cat/3.png': await files.damaged() });
+    const { hash } = await ensureFolderIndex(root);
+    expect((await ensureFolderIndex(root, {}, { full: true })).hash).not.toBe(hash);
   });
 
   it('is made anew where a broken file was mended in place', async () => {

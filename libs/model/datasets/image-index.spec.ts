@@ -69,24 +69,56 @@ describe('an index', () => {
     await expect(decodeIndex(climbing, 'spec')).rejects.toThrow('names files outside');
   });
 
-  it('has a hash of all that determines samples, and of nothing else', async () => {
-    const one: IndexEntry = {
-      container: 0,
-      label: 1,
-      name: 'n',
-      bytes: 5,
-      offset: 6,
-      checksum: 7,
-      modifiedMs: 8,
-      traits: 1,
+  const one = { container: 0, label: 1, name: 'n', bytes: 5, offset: 6, checksum: 7, modifiedMs: 8, traits: 1 };
+  const two = { container: 1, label: 0, name: 'é.jpg', bytes: 50, offset: 60, checksum: 70, modifiedMs: 80, traits: 0 };
+
+  it('has a hash of all that says which samples there are, one of their contents, and none of anything else', async () => {
+    const hashesOf = async (changed: object) => {
+      const { hash, contentsHash } = await decodeIndex(encoded([{ ...one, ...changed }], 1, 'webdataset'), 'spec');
+      return { hash, contentsHash };
     };
-    const hashOf = async (changed: object): Promise<string> =>
-      (await decodeIndex(encoded([{ ...one, ...changed }], 1, 'webdataset'), 'spec')).hash;
-    const hash = await hashOf({});
-    for (const same of [{ modifiedMs: 9 }, { traits: 2 }]) expect(await hashOf(same)).toBe(hash);
-    for (const other of [{ container: 1 }, { label: 0 }, { name: 'm' }, { bytes: 6 }, { offset: 7 }, { checksum: 8 }]) {
-      expect(await hashOf(other)).not.toBe(hash);
+    const hashes = await hashesOf({});
+    for (const same of [{ modifiedMs: 9 }, { traits: 2 }]) expect(await hashesOf(same)).toEqual(hashes);
+    for (const other of [{ container: 1 }, { label: 0 }, { name: 'm' }, { bytes: 6 }, { offset: 7 }]) {
+      expect((await hashesOf(other)).hash).not.toBe(hashes.hash);
     }
+    const overwritten = await hashesOf({ checksum: 8 });
+    expect(overwritten.hash).toBe(hashes.hash);
+    expect(overwritten.contentsHash).not.toBe(hashes.contentsHash);
+  });
+
+  it('has the same hash whether or not contents were read', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(entry, { maxLength: 30 }),
+        fc.nat(30),
+        fc.constantFrom('webdataset', 'imagefolder'),
+        async (entries, cut, kind) => {
+          const plain = entries.map((any) => ({ ...any, name: any.name.replaceAll('/', '-') }));
+          const trainCount = Math.min(cut, plain.length);
+          const quick = await decodeIndex(encoded(plain, trainCount, kind, false), 'spec');
+          const full = await decodeIndex(encoded(plain, trainCount, kind, true), 'spec');
+          expect(full.hash).toBe(quick.hash);
+          expect(quick.contentsHash).toBeNull();
+          expect(full.contentsHash).toMatch(/^[0-9a-f]{64}$/);
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+
+  it.each([
+    ['imagefolder', 'a9fcd4f2649904c58992a0dc8ff3f69051347e79a8225e3f4f1b8675dcd6b0c1', 'e9524b223b51b2ef'],
+    ['webdataset', 'be1ec53661ad3a94cfdce5608dc29182bc9e45c44b45261f32e77576039d8aef', '6e0986b6fba5e79e'],
+  ] as const)('keeps the format and the hash of before there were two hashes (%s)', async (kind, hash, contents) => {
+    const full = await decodeIndex(encoded([one, two], 1, kind), 'spec');
+    expect(full.hash).toBe(hash);
+    expect(full.contentsHash?.slice(0, 16)).toBe(contents);
+    const newer = encoded([one, two], 1, kind);
+    newer[8] = 2;
+    await expect(decodeIndex(newer, 'spec')).rejects.toThrow(
+      'The index spec has format 2, and this version of Lockstep knows 1; remove it, and `lockstep dataset index` makes it anew',
+    );
   });
 
   it('is refused when any bit of it is another', async () => {

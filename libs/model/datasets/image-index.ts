@@ -9,27 +9,24 @@ import { z } from 'zod';
 import { isArchiveUrl } from '../job-spec-datasets.js';
 import { DatasetError } from './dataset-error.js';
 import type { Part } from './encoded-images.js';
+import {
+  columnsIn,
+  growing,
+  type Columns,
+  type Head,
+  headSchema,
+  layoutOf,
+  type Notes,
+  notesIn,
+  prefixBytes,
+} from './image-index-columns.js';
 import { imageReportSchema, type ImageReport } from './image-report.js';
 
-// The file: a prefix of 64 bytes; what the hash covers (a head in JSON, then columns); what it does not (facts in JSON, times).
+// The file: a prefix of 64 bytes; what its hash covers (a head in JSON, then columns); what it does not (facts in JSON, times).
 const magic = 'LSIMAGES';
 const formatVersion = 1;
-const prefixBytes = 64;
 const hashedPieceBytes = 4 << 20;
 const mostHeadBytes = 64 << 20;
-
-const headSchema = z.strictObject({
-  kind: z.enum(['imagefolder', 'webdataset']),
-  classNames: z.array(z.string()),
-  /** Folders relative to the dataset's, or archives; samples refer to them by number. */
-  containers: z.array(z.string()),
-  trainCount: z.int().nonnegative(),
-  testCount: z.int().nonnegative(),
-  /** Whether the contents of every file were read and are in the hash, as CRC-32. */
-  contents: z.boolean(),
-  nameBytes: z.int().nonnegative(),
-});
-type Head = z.infer<typeof headSchema>;
 
 const factsSchema = z.strictObject({
   report: imageReportSchema,
@@ -55,29 +52,13 @@ export interface IndexEntry {
   readonly traits: number;
 }
 
-/** What the hash covers of each image. */
-interface Columns {
-  readonly offsets: Float64Array;
-  readonly containers: Uint32Array;
-  readonly labels: Uint32Array;
-  readonly sizes: Uint32Array;
-  readonly checksums: Uint32Array;
-  /** Where each name ends in `names`. */
-  readonly nameEnds: Uint32Array;
-  readonly names: Uint8Array;
-}
-
-/** What it does not cover. */
-interface Notes {
-  readonly times: Float64Array;
-  readonly traits: Uint8Array;
-}
-
 /** An index in memory: about 50 bytes an image. */
 export class ImageIndex {
   readonly head: Head;
-  /** SHA-256 in hex of kind, classes, folders or archives, names, labels, sizes and, where they were read, contents. */
+  /** SHA-256 in hex of what ids mean: kind, classes, folders or archives, names, labels, sizes. The same whether or not contents were read. */
   readonly hash: string;
+  /** SHA-256 in hex of that and of the contents; null where they were not read. Says something only where another one has it, too. */
+  readonly contentsHash: string | null;
   readonly report: ImageReport;
   readonly stamps: Readonly<Record<string, string>>;
   /** The file that it was read from; of bytes that came otherwise their name. */
@@ -87,7 +68,7 @@ export class ImageIndex {
 
   constructor(
     head: Head,
-    hash: string,
+    { hash, contentsHash }: Pick<ImageIndex, 'hash' | 'contentsHash'>,
     facts: z.infer<typeof factsSchema>,
     columns: Columns,
     notes: Notes,
@@ -95,6 +76,7 @@ export class ImageIndex {
   ) {
     this.head = head;
     this.hash = hash;
+    this.contentsHash = contentsHash;
     this.report = facts.report;
     this.stamps = facts.stamps;
     this.#columns = columns;
@@ -288,24 +270,50 @@ export async function decodeIndex(bytes: Uint8Array, name: string): Promise<Imag
     const head = headSchema.parse(json(prefixBytes, headBytes));
     const layout = layoutOf(head, headBytes, view.getUint32(16, true));
     if (layout.fileBytes !== file.length) throw damaged();
-    const digest = createHash('sha256');
-    for (let at = prefixBytes; at < layout.factsAt; at += hashedPieceBytes) {
-      digest.update(file.subarray(at, Math.min(at + hashedPieceBytes, layout.factsAt)));
-      await setImmediate(); // whoever shares the thread has a turn
-    }
-    const hash = digest.digest('hex');
-    if (hash !== Buffer.from(file.subarray(32, 64)).toString('hex')) throw damaged();
+    const fileHash = await hashOf([file.subarray(prefixBytes, layout.factsAt)]);
+    if (fileHash !== Buffer.from(file.subarray(32, 64)).toString('hex')) throw damaged();
     if (crc32(file.subarray(layout.factsAt)) !== view.getUint32(20, true)) throw damaged();
     const facts = factsSchema.parse(json(layout.factsAt, view.getUint32(16, true)));
     const columns = columnsIn(buffer, head, layout, file.byteOffset);
     if (leadsOut(head, columns)) {
       throw new DatasetError(`The index ${name} names files outside its dataset's folder; ${remedy}`);
     }
-    return new ImageIndex(head, hash, facts, columns, notesIn(buffer, head, layout, file.byteOffset), name);
+    const hashes = head.contents
+      ? { hash: await hashWithoutContents(head, columns), contentsHash: fileHash }
+      : { hash: fileHash, contentsHash: null };
+    return new ImageIndex(head, hashes, facts, columns, notesIn(buffer, head, layout, file.byteOffset), name);
   } catch (error) {
     if (error instanceof DatasetError) throw error;
     throw damaged();
   }
+}
+
+async function hashOf(pieces: readonly ArrayBufferView[]): Promise<string> {
+  const digest = createHash('sha256');
+  for (const { buffer, byteOffset, byteLength } of pieces) {
+    for (let at = 0; at < byteLength; at += hashedPieceBytes) {
+      digest.update(new Uint8Array(buffer, byteOffset + at, Math.min(hashedPieceBytes, byteLength - at)));
+      await setImmediate(); // whoever shares the thread has a turn
+    }
+  }
+  return digest.digest('hex');
+}
+
+/** The hash that the index of the same images has when contents are not read: of the same bytes without checksums. */
+function hashWithoutContents(head: Head, columns: Columns): Promise<string> {
+  const { offsets, containers, labels, sizes, nameEnds, names } = columns;
+  const plain: Head = { ...head, contents: false };
+  const json = Buffer.from(JSON.stringify(plain));
+  const { columnsAt, factsAt } = layoutOf(plain, json.length, 0);
+  const inOrder = [offsets, containers, labels, sizes, nameEnds, names];
+  const columnBytes = inOrder.reduce((sum, column) => sum + column.byteLength, 0);
+  const padding = (bytes: number): Uint8Array => new Uint8Array(bytes);
+  return hashOf([
+    json,
+    padding(columnsAt - prefixBytes - json.length),
+    ...inOrder,
+    padding(factsAt - columnsAt - columnBytes),
+  ]);
 }
 
 /** An index may have come with a dataset from anywhere: paths in it are not to be followed to other files of this host. */
@@ -318,70 +326,3 @@ function leadsOut({ kind, containers }: Head, { names }: Columns): boolean {
 
 const remedy = 'remove it, and `lockstep dataset index` makes it anew';
 const encoder = new TextEncoder();
-
-interface Layout {
-  readonly columnsAt: number;
-  readonly factsAt: number;
-  readonly timesAt: number;
-  readonly fileBytes: number;
-}
-
-function layoutOf(head: Head, headBytes: number, factsBytes: number): Layout {
-  const count = head.trainCount + head.testCount;
-  const columnsAt = aligned(prefixBytes + headBytes);
-  const perImage = (head.kind === 'webdataset' ? 8 : 0) + 4 * (head.contents ? 5 : 4);
-  const factsAt = aligned(columnsAt + count * perImage + head.nameBytes);
-  const timesAt = aligned(factsAt + factsBytes);
-  return { columnsAt, factsAt, timesAt, fileBytes: timesAt + count * (head.kind === 'imagefolder' ? 9 : 1) };
-}
-
-function columnsIn(buffer: ArrayBuffer, head: Head, { columnsAt }: Layout, base = 0): Columns {
-  const count = head.trainCount + head.testCount;
-  let at = base + columnsAt;
-  const words = (length: number): Uint32Array => {
-    const column = new Uint32Array(buffer, at, length);
-    at += column.byteLength;
-    return column;
-  };
-  const offsets = new Float64Array(buffer, at, head.kind === 'webdataset' ? count : 0);
-  at += offsets.byteLength;
-  return {
-    offsets,
-    containers: words(count),
-    labels: words(count),
-    sizes: words(count),
-    checksums: words(head.contents ? count : 0),
-    nameEnds: words(count),
-    names: new Uint8Array(buffer, at, head.nameBytes),
-  };
-}
-
-function notesIn(buffer: ArrayBuffer, head: Head, { timesAt }: Layout, base = 0): Notes {
-  const count = head.trainCount + head.testCount;
-  const times = new Float64Array(buffer, base + timesAt, head.kind === 'imagefolder' ? count : 0);
-  return { times, traits: new Uint8Array(buffer, base + timesAt + times.byteLength, count) };
-}
-
-function aligned(bytes: number): number {
-  return Math.ceil(bytes / 8) * 8;
-}
-
-interface Rows extends Omit<Columns, 'names'> {
-  readonly times: Float64Array;
-  readonly traits: Uint8Array;
-}
-
-function growing(length: number, before?: Rows): Rows {
-  const rows: Rows = {
-    offsets: new Float64Array(length),
-    containers: new Uint32Array(length),
-    labels: new Uint32Array(length),
-    sizes: new Uint32Array(length),
-    checksums: new Uint32Array(length),
-    nameEnds: new Uint32Array(length),
-    times: new Float64Array(length),
-    traits: new Uint8Array(length),
-  };
-  if (before !== undefined) for (const name of Object.keys(rows) as (keyof Rows)[]) rows[name].set(before[name]);
-  return rows;
-}

@@ -19,6 +19,7 @@ export class IndexedImages implements EncodedImages {
   readonly testCount: number;
   readonly classNames: readonly string[];
   readonly indexHash: string;
+  readonly contentsHash: string | null;
   readonly #index: ImageIndex;
   readonly #reader: ImageReader;
 
@@ -29,6 +30,7 @@ export class IndexedImages implements EncodedImages {
     this.testCount = index.head.testCount;
     this.classNames = index.head.classNames;
     this.indexHash = index.hash;
+    this.contentsHash = index.contentsHash;
   }
 
   labelOf(part: Part, id: number): number {

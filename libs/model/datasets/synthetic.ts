@@ -28,6 +28,7 @@ class SyntheticDataset implements Dataset {
   readonly classes: number;
   readonly imageShape: readonly [number, number, number];
   readonly indexHash: string;
+  readonly contentsHash = null;
   private readonly spec: SyntheticSpec;
   private readonly imageElements: number;
 

@@ -155,6 +155,20 @@ describe('local archives', () => {
     expect((await ensureArchiveIndex(specOf(), folder)).head.testCount).toBe(2);
   });
 
+  it('hold the same images when contents are read, and then show what was damaged without another length', async () => {
+    const archives = await petArchives();
+    await put(archives);
+    const quick = await ensureArchiveIndex(specOf(), folder);
+    const full = await ensureArchiveIndex(specOf(), folder, {}, { full: true });
+    expect([full.hash, quick.contentsHash]).toEqual([quick.hash, null]);
+    const damaged = Buffer.from(archives['pets-00.tar']);
+    damaged[full.entryAt(0).offset + 100]! ^= 1;
+    await put({ 'pets-00.tar': damaged });
+    const opener = new ArchiveOpener(folder, {});
+    await imagesOfArchives(quick, opener).read('train', 0);
+    expect(await problemOf(imagesOfArchives(full, opener).read('train', 0))).toMatch(/its checksum is another one/);
+  });
+
   it('that links lead to outside are refused', async () => {
     const { root: outside, remove } = await folderOf({ 'secret.tar': await tarOf({}) });
     await symlink(path.join(outside, 'secret.tar'), path.join(folder, 'pets-00.tar'));

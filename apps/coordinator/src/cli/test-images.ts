@@ -2,7 +2,7 @@
 // Refuses to know what is computed on them.
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { CIFAR10_TEST_FILE } from '#model/datasets/cifar10.js';
+import { CIFAR10_TEST_FILE } from '#model/datasets/cifar10-files.js';
 import { type Dataset, openDataset } from '#model/datasets/dataset.js';
 import { DatasetError } from '#model/datasets/dataset-error.js';
 import type { StoredModel } from '#model/exchange/stored-model.js';

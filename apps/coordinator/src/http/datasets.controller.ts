@@ -1,7 +1,9 @@
 // Dataset files for workers on other hosts.
-// Refuses to leave <data dir>/datasets, and to list what is in it.
+// Refuses to leave <data dir>/datasets and CIFAR-10's folder in the cache, and to list what is in it.
+import { existsSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
+import { CIFAR10_FOLDER } from '#model/datasets/cifar10-files.js';
 import { Controller, Get, Inject, Param, Res } from '@nestjs/common';
 import { ApiParam, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
@@ -15,13 +17,16 @@ import { CONFIG } from './tokens.js';
 @Controller('api/v1/datasets')
 export class DatasetsController {
   private readonly root: string;
+  /** Where CIFAR-10 is that Lockstep has fetched. */
+  private readonly fetched: string;
 
-  constructor(@Inject(CONFIG) config: Pick<CoordinatorConfig, 'dataDir'>) {
+  constructor(@Inject(CONFIG) config: Pick<CoordinatorConfig, 'dataDir' | 'cacheDir'>) {
     this.root = join(config.dataDir, 'datasets');
+    this.fetched = join(config.cacheDir, 'datasets');
   }
 
   @Get('*path')
-  @ApiParam({ name: 'path', description: 'Path of a file under <data dir>/datasets' })
+  @ApiParam({ name: 'path', description: 'Path of a file under <data dir>/datasets; CIFAR-10 may be in the cache' })
   @Operation({
     summary: 'Download a file of a dataset',
     description: 'Ranges and conditional requests (ETag) are understood. Needs the worker token.',
@@ -34,7 +39,12 @@ export class DatasetsController {
     problems: ['not-found', 'range-not-satisfiable'],
   })
   async file(@Param('path') path: string | string[], @Res() response: Response): Promise<void> {
-    await sendFile(response, await fileWithin(this.root, Array.isArray(path) ? path : path.split('/')));
+    const parts = Array.isArray(path) ? path : path.split('/');
+    await sendFile(response, await fileWithin(this.rootOf(parts[0]), parts));
+  }
+
+  private rootOf(dataset: string | undefined): string {
+    return dataset === CIFAR10_FOLDER && !existsSync(join(this.root, dataset)) ? this.fetched : this.root;
   }
 }
 

@@ -89,6 +89,24 @@ describe('dataset files', () => {
     expect(await rawStatus('/api/v1/datasets/large/leak.txt')).toBe(404);
   });
 
+  test('CIFAR-10 is served from the cache where the datasets folder has none, and nothing else of the cache', async () => {
+    const { cacheDir } = app.config;
+    const cached = join(cacheDir, 'datasets/cifar-10-batches-bin');
+    await mkdir(cached, { recursive: true });
+    await writeFile(join(cached, 'test_batch.bin'), 'fetched');
+    await symlink(join(app.directory, 'secret.txt'), join(cached, 'leak.bin'));
+    await writeFile(join(cacheDir, 'datasets/other'), 'x');
+    const path = '/api/v1/datasets/cifar-10-batches-bin';
+    expect(await (await app.request(`${path}/test_batch.bin`)).text()).toBe('fetched');
+    for (const none of [`${path}/leak.bin`, `${path}%2f..%2fother`, '/api/v1/datasets/other', path])
+      expect(await rawStatus(none), none).toBe(404);
+    const own = join(app.directory, 'datasets/cifar-10-batches-bin');
+    await mkdir(own);
+    expect(await rawStatus(`${path}/test_batch.bin`)).toBe(404);
+    await writeFile(join(own, 'test_batch.bin'), 'own');
+    expect(await (await app.request(`${path}/test_batch.bin`)).text()).toBe('own');
+  });
+
   test('malformed escapes are a 400', async () => {
     expect(await rawStatus('/api/v1/datasets/%ff/x')).toBe(400);
   });

@@ -201,7 +201,7 @@ export interface TestApplication {
   readonly events: EventHub;
   /** What was logged, JSON lines. */
   readonly log: string[];
-  /** Data folder with datasets/, dashboard/ and checkpoint/ inside. */
+  /** Data folder with datasets/, dashboard/, checkpoint/ and the cache inside. */
   readonly directory: string;
   request(path: string, init?: RequestInit): Promise<Response>;
   stop(): Promise<void>;
@@ -214,7 +214,12 @@ export async function startTestApplication(
 ): Promise<TestApplication> {
   const directory = await mkdtemp(join(tmpdir(), 'lockstep-http-'));
   await writeTestFiles(directory);
-  const config = loadConfig({ LOCKSTEP_DATA_DIR: directory, LOCKSTEP_HTTP_PORT: '0', ...environment });
+  const config = loadConfig({
+    LOCKSTEP_DATA_DIR: directory,
+    LOCKSTEP_CACHE_DIR: join(directory, 'cache'),
+    LOCKSTEP_HTTP_PORT: '0',
+    ...environment,
+  });
   const jobs = new FakeJobs();
   jobs.checkpointDir = join(directory, 'checkpoint');
   const workers = new FakeWorkers();

@@ -8,6 +8,7 @@ import { resolveJobSpec, SpecError } from '#model/job-spec.js';
 import { DatasetIndexing } from './dataset-indexing.js';
 import { DatasetLocations } from './dataset-locations.js';
 import { datasetProblem, joined } from './dataset-problem.js';
+import { newRecord, withDataset } from './new-record.js';
 
 let dataDir: string;
 let locations: DatasetLocations;
@@ -93,9 +94,10 @@ test('a dataset that a job cannot be trained on is told in a sentence', () => {
   const record = {
     spec: specOf({ kind: 'webdataset', train: 'a.tar', test: 'b.tar' }),
     datasetHash: 'x'.repeat(64),
+    datasetContentsHash: null,
     reached: { step: 1 } as never,
   };
-  const dataset = { trainCount: 500, testCount: 10, indexHash: 'x'.repeat(64) };
+  const dataset = { trainCount: 500, testCount: 10, indexHash: 'x'.repeat(64), contentsHash: null };
   expect(datasetProblem(record, dataset)).toBeUndefined();
   expect(datasetProblem(record, { ...dataset, indexHash: 'y'.repeat(64) })).toMatch(
     /is not the one that the job began with/,
@@ -105,6 +107,39 @@ test('a dataset that a job cannot be trained on is told in a sentence', () => {
     /batchSize is 128, and the dataset has 50 training images/,
   );
   expect(datasetProblem(record, { ...dataset, testCount: 0 })).toMatch(/everyEpochs 0/);
+});
+
+test('contents are compared where both sides have read them', () => {
+  const spec = specOf({ kind: 'imagefolder', path: 'pets', classes: 2 });
+  const images = { trainCount: 500, testCount: 10, indexHash: 'x'.repeat(64) };
+  const record = { ...newRecord('j', spec, 0, undefined), reached: { step: 1 } as never };
+  const problemAfter = (began: string | null, now: string | null): string | undefined =>
+    datasetProblem(
+      { ...record, ...withDataset(record, { ...images, contentsHash: began }), reached: record.reached },
+      { ...images, contentsHash: now },
+    );
+  for (const [began, now] of [
+    [null, null],
+    [null, 'a'],
+    ['a', null],
+    ['a', 'a'],
+  ] as const)
+    expect(problemAfter(began, now), `${began} ${now}`).toBeUndefined();
+  expect(problemAfter('a', 'b')).toMatch(
+    /is not the one that the job began with \(files of the same names and lengths have other contents: their hash is b…, not a…\): put it back/,
+  );
+  // What was known once stays known, also after an index without contents.
+  const known = { ...record, ...withDataset(record, { ...images, contentsHash: 'a' }), reached: record.reached };
+  expect(withDataset(known, { ...images, contentsHash: null }).datasetContentsHash).toBe('a');
+  const atStart = { ...known, reached: { step: 0 } as never };
+  expect(withDataset(atStart, { ...images, contentsHash: null }).datasetContentsHash).toBeNull();
+  // A record of before there were two hashes.
+  const older = { ...record, datasetHash: 'full', datasetContentsHash: null };
+  expect(datasetProblem(older, { ...images, contentsHash: 'full' })).toBeUndefined();
+  expect(datasetProblem(older, { ...images, contentsHash: 'other' })).toMatch(/its index has the hash xxxxxxxxxxxx…/);
+});
+
+test('notes are told once', () => {
   expect([joined(null, 'b'), joined('a', null), joined('a', 'b'), joined('a b', 'b')]).toEqual([
     'b',
     'a',

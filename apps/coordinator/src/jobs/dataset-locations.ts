@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { archiveNames } from '#model/datasets/archive-names.js';
+import { CIFAR10_FOLDER } from '#model/datasets/cifar10-files.js';
 import { isAllowedUrl, shownUrl, type DatasetAccess } from '#model/datasets/dataset-access.js';
 import { DatasetError } from '#model/datasets/dataset-error.js';
 import type { IndexingProgress } from '#model/datasets/folder-indexer.js';
@@ -32,7 +33,6 @@ export interface ReadyDataset {
   readonly note: string | null;
 }
 
-const cifar10Path = 'cifar-10-batches-bin';
 const samplePath = 'imagenet-sample';
 
 export class DatasetLocations {
@@ -108,7 +108,7 @@ export class DatasetLocations {
   #checkFolder(kind: string, path: string): void {
     const folder = this.#local(path);
     if (folder === undefined) {
-      if (kind === 'cifar10' && path === cifar10Path) return;
+      if (kind === 'cifar10' && path === CIFAR10_FOLDER) return;
       const remedy = path === samplePath ? '; `lockstep dataset prepare imagenet-sample` makes it' : '';
       throw new SpecError([{ path: 'dataset.path', message: `there is no ${path} in ${this.#folder}${remedy}` }]);
     }

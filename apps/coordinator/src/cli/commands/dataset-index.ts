@@ -101,9 +101,10 @@ function relativeTo(pattern: string, datasets: string): string {
   return pattern;
 }
 
-function summaryOf({ file, hash, head, report }: ImageIndex): object {
+function summaryOf({ file, hash, contentsHash, head, report }: ImageIndex): object {
   const { classNames, trainCount, testCount, contents } = head;
-  return { index: file, hash, classes: classNames.length, train: trainCount, test: testCount, contents, report };
+  const counts = { classes: classNames.length, train: trainCount, test: testCount };
+  return { index: file, hash, contentsHash, ...counts, contents, report };
 }
 
 function linesOf({ file, hash, head, report }: ImageIndex): string[] {

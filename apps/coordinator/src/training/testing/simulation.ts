@@ -198,6 +198,8 @@ class Simulation {
       datasetLocation: '',
       datasetIndex: '',
       datasetHash: '',
+      datasetContentsHash: '',
+      datasetFiles: [],
       probeJson: '',
     });
     const current = { registry, slices, jobs, trainer, ledger };
