@@ -87,7 +87,7 @@ function canonicalJson(regions: Record<'parameters' | 'statistics', readonly Ten
  * that keeps gradients' size), 'xavier' uniform with variance 2 / (fan-in + fan-out) (Glorot and Bengio 2010, equation
  * 16). The dense layer feeds no rectifier, so 'he' takes variance 1 / fan-in there. Biases, betas and means are 0,
  * gammas and variances 1 (the last gamma of a residual block is 0 with `zeroLastGamma`).
- * @param parameters where they go; zeros before
+ * @param parameters where they go
  */
 export function initialState(
   model: ModelSpec,
@@ -95,17 +95,26 @@ export function initialState(
   seed: number,
   parameters: Float32Array = new Float32Array(layout.parameterCount),
 ): { parameters: Float32Array; statistics: Float32Array } {
+  const start = initialTensors(model, seed);
+  for (const entry of layout.parameters) start(entry, parameters.subarray(entry.offset, entry.offset + entry.size));
+  return { parameters, statistics: initialStatistics(layout, new Float32Array(layout.statisticCount)) };
+}
+
+/** The same, one parameter tensor at a time: fills its values. */
+export function initialTensors(model: ModelSpec, seed: number): (entry: TensorEntry, values: Float32Array) => void {
   const zeroGammas = zeroGammaNames(model);
-  for (const entry of layout.parameters) {
-    const values = parameters.subarray(entry.offset, entry.offset + entry.size);
+  return (entry, values) => {
     if (entry.role === 'filter' || entry.role === 'dense') fillWeights(values, entry, model, seed);
-    else if (entry.role === 'gamma' && !zeroGammas.has(entry.name)) values.fill(1);
+    else values.fill(entry.role === 'gamma' && !zeroGammas.has(entry.name) ? 1 : 0);
+  };
+}
+
+/** The same for the running statistics, which it returns. */
+export function initialStatistics(layout: ParameterLayout, statistics: Float32Array): Float32Array {
+  for (const { role, offset, size } of layout.statistics) {
+    statistics.fill(role === 'variance' ? 1 : 0, offset, offset + size);
   }
-  const statistics = new Float32Array(layout.statisticCount);
-  for (const entry of layout.statistics) {
-    if (entry.role === 'variance') statistics.fill(1, entry.offset, entry.offset + entry.size);
-  }
-  return { parameters, statistics };
+  return statistics;
 }
 
 function fillWeights(values: Float32Array, entry: TensorEntry, model: ModelSpec, seed: number): void {

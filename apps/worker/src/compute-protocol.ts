@@ -24,6 +24,8 @@ export interface ComputeParameters {
   /** What is float32 beside bits of bfloat16. */
   readonly exact?: Float32Array;
   readonly statistics: Float32Array;
+  /** Seed of the version 0 that the compute thread makes in this memory before it computes with it; without it, it is filled. */
+  readonly initial?: number;
   /** How much of it is there (arrivals.ts); without it all is. */
   readonly arrived?: Int32Array;
 }

@@ -1,5 +1,6 @@
 // Computes tasks with TensorFlow on the thread that calls it: networks per job, the version each holds, counters for others.
 // Refuses to know threads and messages; what it shows others while it works goes through the control words.
+import { fillWithInitialState } from '#model/initial-form.js';
 import { elementsOf, type ViewGroup } from '#model/evaluation-views.js';
 import { Network } from '#model/network.js';
 import { observingPasses, timed } from '#model/pass-times.js';
@@ -125,10 +126,13 @@ export class Computer {
     for (const jobId of [...this.#networks.keys()]) this.endJob(jobId);
   }
 
-  #prepare(id: number, job: ComputeJob, { key, arrived, exact, ...vectors }: ComputeParameters): Network {
+  #prepare(id: number, job: ComputeJob, { key, initial, arrived, exact, ...vectors }: ComputeParameters): Network {
     const loaded = this.#networkOf(job);
     const { network } = loaded;
     if (loaded.version !== key) network.dispose();
+    if (initial !== undefined) {
+      fillWithInitialState({ ...vectors, exact }, job.model, network.layout, initial, () => this.#step(id));
+    }
     loaded.version = key;
     network.lendParameters({
       ...vectors,

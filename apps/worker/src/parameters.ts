@@ -28,6 +28,13 @@ export interface ParameterLease {
 /** Versions kept: the one that computes and the one being prepared. */
 const keptVersions = 2;
 
+/** Nobody else reads or writes it until `release`. */
+export interface BorrowedMemory extends Memory {
+  /** As a lease has it. */
+  readonly key: string;
+  release(): void;
+}
+
 interface Entry {
   readonly id: string;
   readonly jobId: string;
@@ -77,6 +84,30 @@ export class ParameterCache {
       release();
       throw error;
     }
+  }
+
+  /** Memory for a version that is not pulled, of any content, until `release`; afterwards the next version may have it. */
+  borrow(request: VersionRequest): BorrowedMemory {
+    const memory = this.#memoryFor(request);
+    const id = `${request.jobId}, borrowed`;
+    const { word } = new Arrivals([]);
+    const never = new Promise<never>(() => undefined);
+    const key = `${id}#${(this.#fillings += 1)}`;
+    const entry: Entry = {
+      ...{
+        id,
+        key,
+        memory,
+        jobId: request.jobId,
+        abort: new AbortController(),
+        arrived: word,
+        name: never,
+        whole: never,
+      },
+      ...{ pulled: true, users: 1 },
+    };
+    this.#entries.set(id, entry);
+    return { key, ...memory, release: () => this.#leave(entry) };
   }
 
   /** Forgets a job's versions; one in use goes when it is released. */

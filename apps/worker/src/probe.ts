@@ -1,14 +1,15 @@
 // Shows the coordinator that this worker computes the bits that its numerics class promises: before its first answer
 // to a task of a job it computes the job's probe (task 0 of step 0 with the initial parameters) and reports the checksum.
 // Refuses to know what a right checksum is.
-import { initialState } from '#model/parameters.js';
 import { blockMessage, blockTable, versionChecksum } from '#proto/blocks.js';
 import { unaryCall } from '#proto/calls.js';
 import { Outcome, type ReportProbeResponse } from '#proto/generated/lockstep/v1/pool.js';
 import type { TaskEntry } from '#proto/task-entry.js';
 import { abortableInput } from './abortable-input.js';
+import { contributionBuffers } from './contribution-buffers.js';
 import type { Compute } from './compute-client.js';
 import type { JobContext } from './job-contexts.js';
+import type { ParameterCache } from './parameters.js';
 import type { PoolCaller } from './pool-caller.js';
 import { SharedBuffers } from './shared-buffers.js';
 import { TaskFailure } from './withdrawal.js';
@@ -19,6 +20,9 @@ export interface ProbeServices {
   readonly workerId: string;
   readonly pool: PoolCaller;
   readonly compute: Compute;
+  readonly parameters: ParameterCache;
+  /** Those of contributions, of which none is computed at the same time. */
+  readonly gradients: SharedBuffers;
 }
 
 export class Probes {
@@ -26,7 +30,6 @@ export class Probes {
   /** Lineage of each job in which the coordinator admitted this worker. */
   readonly #passed = new Map<string, number>();
   readonly #inputs = new SharedBuffers(1);
-  #count = 0;
 
   constructor(services: ProbeServices) {
     this.#services = services;
@@ -57,33 +60,37 @@ export class Probes {
 
   async #compute(job: JobContext, probe: TaskEntry, signal: AbortSignal): Promise<number> {
     const { spec, layout } = job;
-    const { precision, labelSmoothing, wire, seed } = spec.training;
+    const { precision, labelSmoothing, seed } = spec.training;
+    const { parameterCount, statisticCount, hash: layoutHash } = layout;
     const images = await abortableInput(probe, job, this.#inputs, signal);
+    const contribution = await contributionBuffers(job, this.#services.gradients, signal).catch((error: unknown) => {
+      images.release();
+      throw error;
+    });
+    const sizes = { layoutHash, parameterCount, statisticCount, exactCount: job.exactCount };
+    const version = this.#services.parameters.borrow({ jobId: job.jobId, lineage: 0, version: 0, ...sizes });
     try {
-      const { parameters, statistics } = initialState(spec.model, layout, seed);
-      const gradient =
-        wire === 'bfloat16'
-          ? new Uint16Array(new SharedArrayBuffer(2 * layout.parameterCount))
-          : new Float32Array(new SharedArrayBuffer(4 * layout.parameterCount));
-      const batchStatistics = new Float32Array(new SharedArrayBuffer(4 * layout.statisticCount));
-      this.#count += 1;
+      const { gradient, statistics } = contribution;
+      const { key, parameters, exact } = version;
       await this.#services.compute.train(
         {
           job: { jobId: job.jobId, model: spec.model, precision, labelSmoothing },
-          parameters: { key: `probe ${this.#count} of ${job.jobId}`, parameters, statistics },
+          parameters: { key, parameters, exact, statistics: version.statistics, initial: seed },
           input: images.input,
           miniBatchSamples: probe.miniBatchSamples,
           gradient,
-          statistics: batchStatistics,
-          notifyElements: layout.parameterCount + 1,
+          statistics,
+          notifyElements: parameterCount + 1,
         },
         signal,
         () => undefined,
       );
-      const regions = { parameters: gradient, statistics: batchStatistics };
-      const table = blockTable(layout.parameterCount, layout.statisticCount);
+      const regions = { parameters: gradient, statistics };
+      const table = blockTable(parameterCount, statisticCount);
       return versionChecksum(table.map((range) => blockMessage(regions[range.region], range).checksum));
     } finally {
+      version.release();
+      contribution.loan.release();
       images.release();
     }
   }

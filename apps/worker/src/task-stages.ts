@@ -17,6 +17,7 @@ import type { ParameterCache, ParameterLease } from './parameters.js';
 import type { Stages } from './pipeline.js';
 import type { PoolCaller, Slices } from './pool-caller.js';
 import { Probes } from './probe.js';
+import { contributionBuffers } from './contribution-buffers.js';
 import { GradientPush } from './push.js';
 import { SharedBuffers } from './shared-buffers.js';
 import { StarvationClock } from './starvation.js';
@@ -62,7 +63,7 @@ export class TaskStages implements Stages<PreparedTask> {
 
   constructor(services: StageServices) {
     this.#services = services;
-    this.#probes = new Probes(services);
+    this.#probes = new Probes({ ...services, gradients: this.#gradients });
   }
 
   /** How long the compute thread waited for images, and for nothing else. */
@@ -323,19 +324,4 @@ async function withWholeVersion(
     if (isLost(arrived)) await whole;
     throw error;
   }
-}
-
-async function contributionBuffers({ layout, spec }: JobContext, gradients: SharedBuffers, signal: AbortSignal) {
-  const bfloat16 = spec.training.wire === 'bfloat16';
-  const width = bfloat16 ? Uint16Array.BYTES_PER_ELEMENT : Float32Array.BYTES_PER_ELEMENT;
-  const statisticsAt = Math.ceil((layout.parameterCount * width) / 64) * 64;
-  const loan = await gradients.acquire(statisticsAt + layout.statisticCount * Float32Array.BYTES_PER_ELEMENT, signal);
-  const { buffer } = loan;
-  return {
-    loan,
-    gradient: bfloat16
-      ? new Uint16Array(buffer, 0, layout.parameterCount)
-      : new Float32Array(buffer, 0, layout.parameterCount),
-    statistics: new Float32Array(buffer, statisticsAt, layout.statisticCount),
-  };
 }
