@@ -67,7 +67,8 @@ export async function pullVersion(
 ): Promise<number> {
   for (let failures = 0; ;) {
     try {
-      return await pullOnce(slices, request, filling, signal);
+      // What went wrong in shared memory may do so again; the network is another way.
+      return await pullOnce(slices, request, { ...filling, shared: failures === 0 }, signal);
     } catch (error) {
       signal.throwIfAborted();
       // The version does not exist yet; the coordinator cancels the task if it never will.
@@ -117,7 +118,7 @@ export function tableOf({
 async function pullOnce(
   slices: Slices,
   request: VersionRequest,
-  filling: Filling,
+  filling: Filling & { readonly shared: boolean },
   outer: AbortSignal,
 ): Promise<number> {
   const table = tableOf(request);
@@ -132,7 +133,7 @@ async function pullOnce(
   };
   const pulls = slices.callers.map(async (caller) => {
     const collector = new BlockCollector(blocksOfSlice(table, caller.slice, slices.count), bytesPerParameter(request));
-    const source = { caller, sharedMemory: slices.sharedMemory, collector };
+    const source = { caller, sharedMemory: filling.shared ? slices.sharedMemory : undefined, collector };
     const name = await pullSlice(source, request, { ...filling, onName }, signal);
     for (const [index, checksum] of collector.checksums) checksums[index] = checksum;
     return name;
@@ -195,14 +196,14 @@ async function pullSlice(
       if (message?.$case === 'header') {
         name = message.value.version;
         if (name?.jobId !== jobId || name.lineage !== lineage || name.version !== version) break;
-        if (message.value.segment !== '') segment = sharedMemory?.version(message.value.segment);
+        if (message.value.segment !== '') segment = inSegment(() => sharedMemory?.version(message.value.segment));
         onName(name);
       }
       if (message?.$case !== 'block') continue;
       const block = message.value;
       const shared = segment && collector.inSegment(block);
       const data = shared === undefined ? block.data : placeOf(shared.range, memory, arrivals);
-      if (shared !== undefined) segment?.read(data, shared.place);
+      if (shared !== undefined) inSegment(() => segment?.read(data, shared.place));
       const verdict = collector.accept({ ...block, data });
       if (!verdict.ok) throw new BrokenVersion(`${verdict.detail} (slice ${caller.slice} at ${caller.address})`);
       const { range } = verdict;
@@ -225,4 +226,13 @@ async function pullSlice(
 function placeOf(range: BlockRange<PullRegion>, { parameters }: Memory, arrivals: Arrivals): Uint8Array {
   const place = bytesOf(parameters, range);
   return arrivals.has(range) ? new Uint8Array(place.byteLength) : place;
+}
+
+/** @throws BrokenVersion where the segment is gone or too short */
+function inSegment<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw new BrokenVersion(`the segment that they lie in cannot be read: ${messageOf(error)}`);
+  }
 }

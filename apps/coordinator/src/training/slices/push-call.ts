@@ -56,8 +56,7 @@ export async function servePush(slice: Slice, call: Call, answer: Answer): Promi
     const first = await messages.next();
     const header = first.done === true ? undefined : first.value.message;
     if (header?.$case !== 'header') throw new Refusal('incomplete', 'The first message of a push must be its header.');
-    const { job, key } = checkHeader(slice, header.value);
-    push = new Push(slice, job, key, header.value, answer);
+    push = new Push(slice, checkHeader(slice, header.value), header.value, answer);
     if (!(await push.admitted)) return;
     for await (const { message } of messages) {
       if (push.settled) return;
@@ -80,7 +79,15 @@ function refusalOf(error: unknown): Refusal {
   throw error;
 }
 
-function checkHeader(slice: Slice, header: PushHeader): { job: JobOnSlice; key: TaskKey } {
+/** What a header stands for. */
+interface Wanted {
+  readonly job: JobOnSlice;
+  readonly key: TaskKey;
+  /** Undefined where all comes over the network. */
+  readonly segment: Segment | undefined;
+}
+
+function checkHeader(slice: Slice, header: PushHeader): Wanted {
   const key = fromWireKey(header.key);
   if (key === undefined) throw new Refusal('incomplete', 'The header names no task.');
   const refuse = (outcome: OutcomeName, detail: string): Refusal => {
@@ -113,7 +120,17 @@ function checkHeader(slice: Slice, header: PushHeader): { job: JobOnSlice; key: 
     version.version === step.version.version &&
     version.checksum === step.version.checksum;
   if (!current) throw refuse('stale', `The open step of job ${key.jobId} does not take ${taskName(key)}.`);
-  return { job, key };
+  try {
+    return { job, key, segment: openSegment(slice, header) };
+  } catch (error) {
+    throw refuse('incomplete', `The segment of ${taskName(key)} cannot be had: ${(error as Error).message}`);
+  }
+}
+
+function openSegment({ options: { sharedFolder } }: Slice, { segment }: PushHeader): Segment | undefined {
+  if (segment === '') return undefined;
+  if (sharedFolder === undefined) throw new Error('This coordinator shares no memory.');
+  return Segment.open(sharedFolder, segment);
 }
 
 /** What the slice knows of a push between its header and its answer. */
@@ -134,14 +151,14 @@ export class Push {
   /** Resolves to false when it was refused instead. */
   readonly admitted: Promise<boolean>;
 
-  constructor(slice: Slice, job: JobOnSlice, key: TaskKey, header: PushHeader, answer: Answer) {
+  constructor(slice: Slice, { job, key, segment }: Wanted, header: PushHeader, answer: Answer) {
     this.#slice = slice;
     this.#job = job;
     this.#key = key;
     this.#header = header;
     this.#answer = answer;
     this.#collector = new BlockCollector(job.slice.blocks, job.slice.gradientBytes);
-    this.#segment = openSegment(slice, header);
+    this.#segment = segment;
     this.admitted = new Promise((resolve) => (this.#admit = resolve));
     this.#id = slice.register(this);
     const { workerId: worker, attempt } = header;
@@ -231,17 +248,6 @@ export class Push {
     this.#slice.forget(this.#id);
     this.#admit(false);
     respond(this.#answer, outcome, detail);
-  }
-}
-
-/** Undefined where all comes over the network. @throws Refusal where there is no such segment */
-function openSegment({ options }: Slice, { segment }: PushHeader): Segment | undefined {
-  if (segment === '') return undefined;
-  try {
-    if (options.sharedFolder === undefined) throw new Error('This coordinator shares no memory.');
-    return Segment.open(options.sharedFolder, segment);
-  } catch (error) {
-    throw new Refusal('incomplete', `The segment of a push cannot be had: ${(error as Error).message}`);
   }
 }
 
