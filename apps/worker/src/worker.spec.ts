@@ -110,6 +110,7 @@ describe('PoolWorker', () => {
         datasetContentsHash: '',
         datasetFiles: [],
         probeJson: '',
+        kernelsJson: '',
       },
       parameterCount: layout.parameterCount,
       statisticCount: layout.statisticCount,
@@ -125,7 +126,7 @@ describe('PoolWorker', () => {
       access: { credentials: clientCredentials(), token: undefined },
       openQueue: tasks.open,
       introduction: {
-        protocolVersion: 1,
+        protocolVersion: 2,
         lockstepVersion: '0',
         name: 'spec',
         numericsClass: undefined,
@@ -247,6 +248,7 @@ describe('PoolWorker', () => {
     datasetContentsHash: '',
     datasetFiles: [],
     probeJson: JSON.stringify(trainTask(0, 0)),
+    kernelsJson: '',
   };
 
   it('shows itself before its first evaluation too, once for all tasks of the job', async () => {
@@ -436,6 +438,7 @@ describe('PoolWorker', () => {
         datasetContentsHash: '',
         datasetFiles: [],
         probeJson: '',
+        kernelsJson: '',
       },
     });
     startWorker();
