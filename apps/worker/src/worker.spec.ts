@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { imagesOnThisThread } from '#model/images/image-services.js';
 import { openDataset } from '#model/datasets/dataset.js';
 import { resolveJobSpec } from '#model/job-spec.js';
+import { fitsShapes, kernelTableSchema, pointwiseShapes } from '#model/kernel-table.js';
 import { Network } from '#model/network.js';
 import { initialState, layoutOf } from '#model/parameters.js';
 import { shardsOf } from '#model/reduction.js';
@@ -263,6 +264,24 @@ describe('PoolWorker', () => {
     await tasks.deliver(trainTask(0, 0));
     await coordinator.until(() => coordinator.pushes.length === 1);
     expect(coordinator.probes).toHaveLength(1);
+  });
+
+  it('tries kernels when it is asked to, and says so where it cannot', async () => {
+    await begin();
+    startWorker();
+    await joined();
+    const projecting = resolveJobSpec({ ...spec, model: { ...spec.model, shortcut: 'B' } });
+    const ask = (request: number, specJson: string): void =>
+      coordinator.say({ $case: 'kernelTrialRequest', value: { request, specJson } });
+    ask(7, JSON.stringify(projecting));
+    ask(8, '{}');
+    await coordinator.until(() => coordinator.kernelTrials.length === 2);
+    const answerTo = (request: number) => coordinator.kernelTrials.find((trial) => trial.request === request)!;
+    expect(answerTo(7).detail).toBe('');
+    const table = kernelTableSchema.parse(JSON.parse(answerTo(7).kernelsJson));
+    expect(fitsShapes(table, pointwiseShapes(projecting.model))).toBe(true);
+    expect(answerTo(8)).toMatchObject({ kernelsJson: '' });
+    expect(answerTo(8).detail).toContain('model.architecture is missing');
   });
 
   it('evaluates nothing where it is not admitted', async () => {
