@@ -9,6 +9,7 @@ import { evaluationShardSize } from './evaluation-views.js';
 import { type InitialWeights, stateFromWeights } from './exchange/initial-weights.js';
 import { addInto, widenBfloat16 } from './float-arrays.js';
 import type { JobSpec } from './job-spec.js';
+import type { KernelTable } from './kernel-table.js';
 import { Network } from './network.js';
 import { clipFactor, decayRanges, sgdOverRanges, squaredNorm, updateStatisticsRange } from './optimizer.js';
 import { initialState } from './parameters.js';
@@ -55,6 +56,8 @@ export interface TrainingOptions {
   readonly steps?: number;
   /** Weights that it starts from. @default random ones, by the spec's seed */
   readonly initialWeights?: InitialWeights;
+  /** Which kernels serve its 1x1 convolutions: a job's table, where its bits are wanted. @default the fixed rule */
+  readonly kernels?: KernelTable | undefined;
   /** Shards of a step's mini-batch that are left out, by index. @default none */
   readonly excludedShards?: (step: number) => readonly number[];
   readonly onStep?: (report: StepReport) => void;
@@ -75,7 +78,10 @@ export async function trainInProcess(
   options: TrainingOptions = {},
 ): Promise<TrainingOutcome> {
   const { training } = spec;
-  const network = Network.create(spec.model, training.precision, { labelSmoothing: training.labelSmoothing });
+  const network = Network.create(spec.model, training.precision, {
+    labelSmoothing: training.labelSmoothing,
+    kernels: options.kernels,
+  });
   try {
     const perEpoch = stepsPerEpoch(dataset.trainCount, training.batchSize);
     const totalSteps = totalStepsOf(training, dataset.trainCount);

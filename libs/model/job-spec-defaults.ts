@@ -117,6 +117,7 @@ function trainingDefaults(given: unknown, trainCount: number | undefined): unkno
       precision: 'float32',
       wire: sent.precision ?? 'float32',
       labelSmoothing: 0,
+      kernels: 'measured',
       optimizer: {
         kind: 'sgd',
         momentum: 0.9,

@@ -87,6 +87,11 @@ const trainingFields = {
     "Precision of the gradient that a task sends, rounded once at the task's root. Default: the precision.",
   ),
   labelSmoothing: described(between(0, 0.999), 'Share of the target spread evenly over all classes.', 0),
+  kernels: described(
+    oneOf('measured', 'fixed'),
+    'Which kernels serve 1x1 convolutions: measured: the quicker ones, tried when the job is pinned to a numerics class; fixed: by a rule.',
+    'measured',
+  ),
 };
 
 const faultsShape = {
@@ -151,6 +156,8 @@ export const jobSpecSchema = z.strictObject(
     training: z.strictObject(
       {
         ...trainingFields,
+        // Jobs of before there was a choice go on as they began.
+        kernels: trainingFields.kernels.default('fixed'),
         optimizer: z.strictObject(optimizerShape, object),
         schedule: scheduleSchema,
         shuffle: shuffleSchema,

@@ -3,6 +3,8 @@
 
 import { DeviceParameters } from './device-parameters.js';
 import type { ModelSpec } from './job-spec.js';
+import { ruleOf } from './kernel-table.js';
+import type { KernelTable } from './kernel-table.js';
 import { isNotNegative } from './layers/activation.js';
 import { Block } from './layers/block.js';
 import { ConvolutionUnit } from './layers/convolution-unit.js';
@@ -32,6 +34,8 @@ export type Precision = 'float32' | 'bfloat16';
 export interface NetworkOptions {
   /** Share of each target that is spread evenly over all classes. @default 0 */
   readonly labelSmoothing?: number;
+  /** Which kernels serve its 1x1 convolutions. @default the fixed rule */
+  readonly kernels?: KernelTable | undefined;
 }
 
 /** An evaluated batch, with the scores [n, classes] that decided: logits, or probabilities where several were averaged. */
@@ -59,6 +63,7 @@ interface Forward {
 export class Network {
   readonly layout: ParameterLayout;
   readonly #plan: NetworkPlan;
+  readonly #labelSmoothing: number;
   readonly #parameters: DeviceParameters;
   readonly #stem: ConvolutionUnit;
   readonly #stemPool: StemMaxPool | undefined;
@@ -68,22 +73,24 @@ export class Network {
 
   /** @throws RangeError for an unknown architecture. @throws TensorFlowUnavailableError on the first load. */
   static create(model: ModelSpec, precision: Precision, options: NetworkOptions = {}): Network {
-    return new Network(model, precision, options.labelSmoothing ?? 0);
+    return new Network(model, precision, options);
   }
 
   private constructor(
     model: ModelSpec,
     readonly precision: Precision,
-    private readonly labelSmoothing: number,
+    { labelSmoothing = 0, kernels }: NetworkOptions,
   ) {
+    this.#labelSmoothing = labelSmoothing;
+    const rule = ruleOf(kernels);
     const plan = planOf(model);
     this.#plan = plan;
     this.layout = layoutOf(model);
     const denseNames = [`${plan.dense.name}.weight`, `${plan.dense.name}.bias`];
     this.#parameters = new DeviceParameters(this.layout, precision);
-    this.#stem = new ConvolutionUnit(plan.stem, model.activation, this.#parameters);
+    this.#stem = new ConvolutionUnit(plan.stem, model.activation, this.#parameters, rule);
     this.#stemPool = plan.stemPool ? new StemMaxPool(isNotNegative(model.activation)) : undefined;
-    this.#blocks = plan.blocks.map((block) => new Block(block, model.activation, this.#parameters));
+    this.#blocks = plan.blocks.map((block) => new Block(block, model.activation, this.#parameters, rule));
     [this.#denseWeight, this.#denseBias] = denseNames.map((name) => this.#parameters.entry(name)) as [
       TensorEntry,
       TensorEntry,
@@ -113,7 +120,7 @@ export class Network {
   trainShard(images: Float32Array, labels: Int32Array, scale: number, sink: GradientSink): LossResult {
     return disposeOnError(() => {
       const forward = timed('forward', () => this.#forward(images, labels.length, true));
-      const { result, gradient } = crossEntropy(forward.logits, labels, this.labelSmoothing, scale);
+      const { result, gradient } = crossEntropy(forward.logits, labels, this.#labelSmoothing, scale);
       forward.logits.dispose();
       timed('backward', () => this.#backward(gradient as Tensor, forward, sink));
       return result;

@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { InitialWeights } from '#model/exchange/initial-weights.js';
+import type { KernelTable } from '#model/kernel-table.js';
 import { loadConfig } from '../../apps/coordinator/src/config.js';
 import { findCifar10 } from '../../apps/coordinator/src/setup/cifar10.js';
 import { tensorflowEnvironment } from '../../apps/worker/src/config.js';
@@ -22,6 +23,8 @@ export interface PlainOptions {
   readonly dataset?: string;
   /** Shards to leave out, by step. */
   readonly excluded?: Readonly<Record<number, readonly number[]>>;
+  /** A job's kernel table. @default the fixed rule */
+  readonly kernels?: KernelTable | undefined;
   /** That it starts from. @default random ones */
   readonly weights?: InitialWeights;
 }

@@ -75,7 +75,7 @@ export class RogueWorker {
     const { client, facts } = options.compute;
     const pool = openPool(options.coordinator, { credentials: clientCredentials(), token: undefined });
     const introduction = {
-      protocolVersion: 1,
+      protocolVersion: 2,
       lockstepVersion: 'test',
       name: options.name,
       numericsClass: numericsClassOf(facts, kernelFlags, 1, imageLibrary()),
@@ -125,6 +125,7 @@ export class RogueWorker {
       onYield: (id) => this.#pipeline.yield(id),
       onPushHeld: (id) => stages.pushHeld(id),
       onDrain: () => this.#queue.pause(),
+      tryKernels: () => Promise.reject(new Error('a rogue tries none')),
       spansOf: () => ({ spans: [], firstWholeStep: 0 }),
       onEndJob: (jobId) => {
         this.#parameters.endJob(jobId);

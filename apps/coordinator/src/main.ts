@@ -28,6 +28,7 @@ import { QueueConnection } from './training/queue-connection.js';
 import { RunningJobs } from './training/running-jobs.js';
 import { SlicePool } from './training/slices/slice-pool.js';
 import { SharedFolder } from './shared-folder.js';
+import { KernelTrials } from './workers/kernel-trials.js';
 import { SpanRequests } from './workers/span-requests.js';
 import { WorkerRegistry } from './workers/worker-registry.js';
 
@@ -70,6 +71,7 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
   const running = new RunningJobs(registry, slices);
   const spans = new SpanRing();
   const spanRequests = new SpanRequests(registry);
+  const kernelTrials = new KernelTrials(registry);
   slices.onSpans = (recorded) => recorded.forEach((span) => spans.record(span));
   const hub = new EventHub();
   // eslint-disable-next-line no-new -- it lives by listening
@@ -96,6 +98,7 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
       stagingBytes: Math.floor(config.stagingBytes / config.maxRunningJobs),
       memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
       workers: registry,
+      kernelTrials,
       running,
       checkpoints,
       spans,
@@ -106,7 +109,15 @@ async function main(config: CoordinatorConfig, link: ParentLink): Promise<void> 
   });
 
   const sharedMemory = sharedFolder?.announcement;
-  const control = await startControl(config, tls, { registry, running, slices, spanRequests, sharedMemory, log });
+  const control = await startControl(config, tls, {
+    registry,
+    running,
+    slices,
+    spanRequests,
+    kernelTrials,
+    sharedMemory,
+    log,
+  });
   const board = config.bullBoard ? createQueueBoard() : undefined;
   redis.onQueue = (queue) => board?.add(queue);
   const http = await createHttpApplication(config, {
@@ -214,6 +225,7 @@ function startControl(
     running: RunningJobs;
     slices: SlicePool;
     spanRequests: SpanRequests;
+    kernelTrials: KernelTrials;
     sharedMemory: SharedMemory | undefined;
     log: Logger;
   },
@@ -223,6 +235,7 @@ function startControl(
     registry: parts.registry,
     jobs: parts.running,
     spanRequests: parts.spanRequests,
+    kernelTrials: parts.kernelTrials,
     sharedMemory: parts.sharedMemory,
     datasetsUrl: `${config.advertisedUrl ?? defaultUrl(config, host)}/api/v1/datasets`,
     queuePrefix: config.queuePrefix,

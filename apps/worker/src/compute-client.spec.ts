@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import type { TrialJob } from '#model/kernel-trial.js';
 import { ComputeClient, ComputeUnusable } from './compute-client.js';
 import type { TrainRequest } from './compute-protocol.js';
 
@@ -61,6 +62,18 @@ describe('ComputeClient', () => {
   it('says what failed', async () => {
     const compute = await start(threadOf(`say({ type: 'failed', id, message: 'a kernel refused', aborted: false });`));
     await expect(compute.evaluate(request, never)).rejects.toThrow('a kernel refused');
+  });
+
+  it('has kernels tried behind the task that computes, and says why they were not', async () => {
+    const compute = await start(
+      threadOf(`if (message.type !== 'try-kernels') return setTimeout(() => say({ type: 'done', id, totals }), 20);
+                if (message.job === 'good') say({ type: 'kernels-tried', id, table: { '1x2x3': {} } });
+                else say({ type: 'kernels-not-tried', id, message: 'a kernel refused' });`),
+    );
+    const training = compute.train(request, never, () => undefined);
+    expect(await compute.tryKernels('good' as unknown as TrialJob)).toEqual({ '1x2x3': {} });
+    await expect(compute.tryKernels('bad' as unknown as TrialJob)).rejects.toThrow('a kernel refused');
+    await training;
   });
 
   it('takes one task at a time', async () => {

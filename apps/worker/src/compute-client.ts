@@ -1,6 +1,8 @@
 // The main thread's end of the compute thread: starts it, asks it for one task at a time, hears of its progress.
 // Refuses to know TensorFlow, tasks' keys and where gradients go.
 import { Worker } from 'node:worker_threads';
+import type { KernelTable } from '#model/kernel-table.js';
+import type { TrialJob } from '#model/kernel-trial.js';
 import {
   type ComputeFacts,
   type ComputeThreadData,
@@ -23,6 +25,8 @@ export interface Compute {
     onFinal: (firstFinalElement: number) => void,
   ): Promise<ComputeTotals>;
   evaluate(request: EvaluateRequest, signal: AbortSignal): Promise<ComputeTotals>;
+  /** Which kernels are the quicker ones for a job's net; between two tasks, which takes seconds. */
+  tryKernels(job: TrialJob): Promise<KernelTable>;
   endJob(jobId: string): void;
 }
 
@@ -39,12 +43,20 @@ interface Pending {
   reject(error: unknown): void;
 }
 
+interface PendingTrial {
+  resolve(table: KernelTable): void;
+  reject(error: Error): void;
+}
+
 export class ComputeClient implements Compute {
   readonly #worker: Worker;
   readonly #control: Int32Array;
   readonly #facts: Promise<ComputeFacts>;
   readonly #ended: Promise<Error>;
   #pending: Pending | undefined;
+  /** They wait behind the task that computes, and the next task waits behind them. */
+  readonly #trials = new Map<number, PendingTrial>();
+  #dead: Error | undefined;
   #ids = 0;
 
   private constructor(script: URL, nodeOptions: readonly string[]) {
@@ -69,6 +81,8 @@ export class ComputeClient implements Compute {
     void this.#ended.then((error) => {
       reportUnusable(error);
       this.#settle((pending) => pending.reject(error));
+      this.#dead = error;
+      for (const trial of this.#trials.values()) trial.reject(error);
     });
     this.#worker.on('message', (message: FromCompute) => {
       if (message.type === 'ready') reportFacts(message.facts);
@@ -113,6 +127,15 @@ export class ComputeClient implements Compute {
     return this.#ask((id) => ({ type: 'evaluate', id, request }), signal, undefined);
   }
 
+  tryKernels(job: TrialJob): Promise<KernelTable> {
+    if (this.#dead !== undefined) return Promise.reject(this.#dead);
+    const id = this.#newId();
+    return new Promise<KernelTable>((resolve, reject) => {
+      this.#trials.set(id, { resolve, reject });
+      this.#post({ type: 'try-kernels', id, job });
+    }).finally(() => this.#trials.delete(id));
+  }
+
   endJob(jobId: string): void {
     this.#post({ type: 'end-job', jobId });
   }
@@ -133,7 +156,7 @@ export class ComputeClient implements Compute {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason as Error);
       if (this.#pending !== undefined) return reject(new Error('The compute thread works on another task.'));
-      const id = (this.#ids = (this.#ids + 1) | 0);
+      const id = this.#newId();
       const onAbort = () => Atomics.store(this.#control, word.aborted, id);
       const done = () => signal.removeEventListener('abort', onAbort);
       this.#pending = {
@@ -155,6 +178,10 @@ export class ComputeClient implements Compute {
       this.#pending?.onFinal?.(Atomics.load(this.#control, word.firstFinalElement));
       return;
     }
+    if (message.type === 'kernels-tried') return this.#trials.get(message.id)?.resolve(message.table);
+    if (message.type === 'kernels-not-tried') {
+      return this.#trials.get(message.id)?.reject(new Error(message.message));
+    }
     this.#settle((pending) => {
       if (message.type === 'done') pending.resolve(message.totals);
       else if (message.aborted && pending.signal.aborted) pending.reject(pending.signal.reason ?? new Withdrawn());
@@ -166,6 +193,10 @@ export class ComputeClient implements Compute {
     const pending = this.#pending;
     this.#pending = undefined;
     if (pending !== undefined) settle(pending);
+  }
+
+  #newId(): number {
+    return (this.#ids = (this.#ids + 1) | 0);
   }
 
   #post(message: ToCompute): void {

@@ -2,6 +2,8 @@
 // Refuses to know who computes and who delivers.
 import type { ViewGroup } from '#model/evaluation-views.js';
 import type { ModelSpec } from '#model/job-spec.js';
+import type { KernelTable } from '#model/kernel-table.js';
+import type { TrialJob } from '#model/kernel-trial.js';
 import type { Precision } from '#model/network.js';
 
 /** What a network is built from. */
@@ -11,6 +13,8 @@ export interface ComputeJob {
   readonly precision: Precision;
   /** Share of each target that is spread evenly over all classes. */
   readonly labelSmoothing: number;
+  /** Which kernels serve its 1x1 convolutions; undefined: the fixed rule. */
+  readonly kernels?: KernelTable | undefined;
 }
 
 /**
@@ -87,6 +91,7 @@ export interface Pass {
 export type ToCompute =
   | { readonly type: 'train'; readonly id: number; readonly request: TrainRequest }
   | { readonly type: 'evaluate'; readonly id: number; readonly request: EvaluateRequest }
+  | { readonly type: 'try-kernels'; readonly id: number; readonly job: TrialJob }
   | { readonly type: 'end-job'; readonly jobId: string }
   | { readonly type: 'stop' };
 
@@ -96,7 +101,9 @@ export type FromCompute =
   /** Look at the control words: more of the gradient is final. */
   | { readonly type: 'progress' }
   | { readonly type: 'done'; readonly id: number; readonly totals: ComputeTotals }
-  | { readonly type: 'failed'; readonly id: number; readonly message: string; readonly aborted: boolean };
+  | { readonly type: 'failed'; readonly id: number; readonly message: string; readonly aborted: boolean }
+  | { readonly type: 'kernels-tried'; readonly id: number; readonly table: KernelTable }
+  | { readonly type: 'kernels-not-tried'; readonly id: number; readonly message: string };
 
 /** What only the thread with TensorFlow in it can say. */
 export interface ComputeFacts {

@@ -1,6 +1,7 @@
 // The thread that TensorFlow lives in: takes requests, answers them one after the other.
 // Refuses to know networks, queues and the coordinator; a TensorFlow call may block this thread for seconds.
 import { parentPort, workerData } from 'node:worker_threads';
+import type { KernelTable } from '#model/kernel-table.js';
 import { tensorFlowIdentity } from '#model/tensorflow/addon.js';
 import { lockstepKernelsVersion } from '#model/tensorflow/lockstep-kernels.js';
 import { observeKernels } from '#model/tensorflow/kernel.js';
@@ -51,11 +52,21 @@ function handle(computer: Computer, message: ToCompute): void {
       return answer(message.id, () => computer.train(message.id, message.request));
     case 'evaluate':
       return answer(message.id, () => computer.evaluate(message.id, message.request));
+    case 'try-kernels':
+      return answerTrial(message.id, () => computer.tryKernels(message.job));
     case 'end-job':
       return computer.endJob(message.jobId);
     case 'stop':
       computer.dispose();
       port?.close();
+  }
+}
+
+function answerTrial(id: number, run: () => KernelTable): void {
+  try {
+    say({ type: 'kernels-tried', id, table: run() });
+  } catch (error) {
+    say({ type: 'kernels-not-tried', id, message: messageOf(error) });
   }
 }
 

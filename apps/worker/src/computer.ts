@@ -2,6 +2,8 @@
 // Refuses to know threads and messages; what it shows others while it works goes through the control words.
 import { fillWithInitialState } from '#model/initial-form.js';
 import { elementsOf, type ViewGroup } from '#model/evaluation-views.js';
+import type { KernelTable } from '#model/kernel-table.js';
+import { type TrialJob, tryKernels } from '#model/kernel-trial.js';
 import { Network } from '#model/network.js';
 import { observingPasses, timed } from '#model/pass-times.js';
 import { computeTask, type ShardInput, type TaskResult } from '#model/task-computation.js';
@@ -36,6 +38,8 @@ interface LoadedNetwork {
   readonly network: Network;
   /** Key of the version that it holds. */
   version: string | undefined;
+  /** The table that it was built with, JSON. */
+  readonly kernels: string | undefined;
 }
 
 export interface ComputerOptions {
@@ -115,6 +119,13 @@ export class Computer {
     return totals;
   }
 
+  /** Which kernels are the quicker ones for a job's net here. */
+  tryKernels(job: TrialJob): KernelTable {
+    const table = tryKernels(job);
+    this.#publishTensors();
+    return table;
+  }
+
   /** Forgets a job's network. */
   endJob(jobId: string): void {
     this.#networks.get(jobId)?.network.dispose();
@@ -153,10 +164,14 @@ export class Computer {
   }
 
   #networkOf(job: ComputeJob): LoadedNetwork {
-    const known = this.#networks.get(job.jobId);
-    const loaded = known ?? {
-      network: Network.create(job.model, job.precision, { labelSmoothing: job.labelSmoothing }),
+    const { model, precision, labelSmoothing } = job;
+    const kernels = JSON.stringify(job.kernels);
+    // A job that was pinned anew while this worker was away has another table.
+    if (this.#networks.get(job.jobId)?.kernels !== kernels) this.endJob(job.jobId);
+    const loaded = this.#networks.get(job.jobId) ?? {
+      network: Network.create(model, precision, { labelSmoothing, kernels: job.kernels }),
       version: undefined,
+      kernels,
     };
     this.#networks.delete(job.jobId);
     this.#networks.set(job.jobId, loaded);

@@ -3,11 +3,13 @@
 import { type Dataset, openDataset } from '#model/datasets/dataset.js';
 import type { ImageServices } from '#model/images/image-services.js';
 import { type JobSpec, resolveJobSpec } from '#model/job-spec.js';
+import { type KernelTable, kernelTableSchema } from '#model/kernel-table.js';
 import { elementsOf, exactRanges } from '#model/parameter-forms.js';
 import { layoutOf, type ParameterLayout } from '#model/parameters.js';
 import { unaryCall } from '#proto/calls.js';
 import type { DescribeJobResponse } from '#proto/generated/lockstep/v1/pool.js';
 import { type TaskEntry, taskEntrySchema } from '#proto/task-entry.js';
+import type { ComputeJob } from './compute-protocol.js';
 import { DatasetFiles, type DatasetSources } from './dataset-files.js';
 import type { PoolCaller } from './pool-caller.js';
 import { messageOf, TaskFailure } from './withdrawal.js';
@@ -19,8 +21,16 @@ export interface JobContext {
   readonly dataset: Dataset;
   /** Elements of the parameters that are pulled in float32 beside bits of bfloat16; undefined where all is float32. */
   readonly exactCount: number | undefined;
+  /** Which kernels serve its 1x1 convolutions; undefined: the fixed rule. */
+  readonly kernels: KernelTable | undefined;
   /** What to compute and report before the first contribution; undefined where the job asks for none. */
   readonly probe: TaskEntry | undefined;
+}
+
+/** What the compute thread builds the job's network from. */
+export function computeJobOf({ jobId, spec, kernels }: JobContext): ComputeJob {
+  const { precision, labelSmoothing } = spec.training;
+  return { jobId, model: spec.model, precision, labelSmoothing, kernels };
 }
 
 /** Jobs kept open; the one used longest ago is closed first. More than run on a worker at one time. */
@@ -111,8 +121,9 @@ async function contextOf(
       `The dataset at ${answer.datasetLocation} is not the coordinator's (hash ${dataset.indexHash} instead of ${answer.datasetHash}).`,
     );
   }
+  const kernels = answer.kernelsJson === '' ? undefined : kernelTableSchema.parse(JSON.parse(answer.kernelsJson));
   const probe = answer.probeJson === '' ? undefined : taskEntrySchema.parse(JSON.parse(answer.probeJson));
   const { precision } = spec.training;
   const exactCount = precision === 'bfloat16' ? elementsOf(exactRanges(layout, precision)) : undefined;
-  return { jobId, spec, layout, dataset, exactCount, probe };
+  return { jobId, spec, layout, dataset, exactCount, kernels, probe };
 }

@@ -20,7 +20,7 @@ import { messageOf } from './withdrawal.js';
 import { PoolWorker } from './worker.js';
 
 /** Of the gRPC services; the coordinator turns away a worker that speaks another one. */
-const protocolVersion = 1;
+const protocolVersion = 2;
 const computeStopMs = 500;
 /** Part of the grace period that is kept for saying goodbye. */
 const farewellMs = 500;

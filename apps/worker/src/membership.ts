@@ -2,6 +2,7 @@
 // Refuses to know how one comes to be registered and what happens afterwards.
 import type { Logger } from 'pino';
 import type { ImageServices } from '#model/images/image-services.js';
+import { resolveJobSpec } from '#model/job-spec.js';
 import type { RegisterResponse } from '#proto/generated/lockstep/v1/pool.js';
 import type { SpanRing } from '#proto/span-ring.js';
 import type { TaskEntry } from '#proto/task-entry.js';
@@ -103,6 +104,11 @@ export class Membership {
       onPushHeld: (id) => this.#stages.pushHeld(id),
       onDrain,
       spansOf: (jobId, from, to) => spans.of(jobId, from, to),
+      tryKernels: async (specJson) => {
+        const { model, training } = resolveJobSpec(JSON.parse(specJson));
+        const { shardSize, precision } = training;
+        return JSON.stringify(await compute.tryKernels({ model, shardSize, precision }));
+      },
       onEndJob: (jobId) => {
         this.#parameters.endJob(jobId);
         this.#jobs.endJob(jobId);

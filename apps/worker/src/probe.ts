@@ -8,7 +8,7 @@ import type { TaskEntry } from '#proto/task-entry.js';
 import { abortableInput } from './abortable-input.js';
 import { contributionBuffers } from './contribution-buffers.js';
 import type { Compute } from './compute-client.js';
-import type { JobContext } from './job-contexts.js';
+import { computeJobOf, type JobContext } from './job-contexts.js';
 import type { ParameterCache } from './parameters.js';
 import type { PoolCaller } from './pool-caller.js';
 import { SharedBuffers } from './shared-buffers.js';
@@ -60,7 +60,7 @@ export class Probes {
 
   async #compute(job: JobContext, probe: TaskEntry, signal: AbortSignal): Promise<number> {
     const { spec, layout } = job;
-    const { precision, labelSmoothing, seed } = spec.training;
+    const { seed } = spec.training;
     const { parameterCount, statisticCount, hash: layoutHash } = layout;
     const images = await abortableInput(probe, job, this.#inputs, signal);
     const contribution = await contributionBuffers(job, this.#services.gradients, signal).catch((error: unknown) => {
@@ -74,7 +74,7 @@ export class Probes {
       const { key, parameters, exact } = version;
       await this.#services.compute.train(
         {
-          job: { jobId: job.jobId, model: spec.model, precision, labelSmoothing },
+          job: computeJobOf(job),
           parameters: { key, parameters, exact, statistics: version.statistics, initial: seed },
           input: images.input,
           miniBatchSamples: probe.miniBatchSamples,

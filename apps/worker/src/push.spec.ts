@@ -37,6 +37,7 @@ describe('GradientPush', () => {
         datasetContentsHash: '',
         datasetFiles: [],
         probeJson: '',
+        kernelsJson: '',
       },
       parameterCount,
       statisticCount: 4,

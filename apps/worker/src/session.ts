@@ -3,6 +3,7 @@
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import {
   type ImageCounts,
+  type KernelTrialRequest,
   ReleaseReason as WireReason,
   type SessionRequest,
   type SessionResponse,
@@ -14,7 +15,7 @@ import type { StepSpans } from '#proto/span-ring.js';
 import { entryId, fromWireKey, type TaskEntry, type TaskKey, toWireKey } from '#proto/task-entry.js';
 import { wireErrorOf } from '#proto/wire-error.js';
 import type { PoolCaller } from './pool-caller.js';
-import type { ReleaseReason } from './withdrawal.js';
+import { messageOf, type ReleaseReason } from './withdrawal.js';
 
 /** The coordinator answers claims from memory; this long without one means that it does not hear us. */
 const claimTimeoutMs = 10_000;
@@ -41,6 +42,8 @@ export interface SessionHandlers {
   onEndJob(jobId: string): void;
   /** What this worker did for the steps [from, to] of a job. */
   spansOf(jobId: string, from: number, to: number): StepSpans;
+  /** Which kernels are the quicker ones for a job with this spec: a table as JSON. Rejects with the cause. */
+  tryKernels(specJson: string): Promise<string>;
 }
 
 const wireReasons: Readonly<Record<ReleaseReason, WireReason>> = {
@@ -127,6 +130,8 @@ export class Session {
         return this.#clock.note(message.value.sentMs, message.value.coordinatorMs, hostClockMs());
       case 'spansRequest':
         return this.#tellSpans(message.value);
+      case 'kernelTrialRequest':
+        return void this.#tryKernels(message.value);
       case undefined:
         // A newer coordinator may say things that this worker does not know.
         return;
@@ -143,6 +148,14 @@ export class Session {
     const { offsetMs, errorMs = 0 } = this.#clock.best ?? {};
     const value = { request, spans: [...spans], firstWholeStep, clockOffsetMs: offsetMs, clockErrorMs: errorMs };
     this.#send({ $case: 'spans', value });
+  }
+
+  async #tryKernels({ request, specJson }: KernelTrialRequest): Promise<void> {
+    const { kernelsJson, detail } = await this.#handlers.tryKernels(specJson).then(
+      (json) => ({ kernelsJson: json, detail: '' }),
+      (error: unknown) => ({ kernelsJson: '', detail: messageOf(error) }),
+    );
+    this.#send({ $case: 'kernelTrial', value: { request, kernelsJson, detail } });
   }
 
   #beat(): void {

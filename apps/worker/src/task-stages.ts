@@ -11,8 +11,8 @@ import { WireError } from '#proto/wire-error.js';
 import { abortableInput } from './abortable-input.js';
 import { isLost } from './arrivals.js';
 import type { Compute } from './compute-client.js';
-import type { ComputeJob, ComputeParameters, ComputeTotals } from './compute-protocol.js';
-import type { JobContext, JobContexts } from './job-contexts.js';
+import type { ComputeParameters, ComputeTotals } from './compute-protocol.js';
+import { computeJobOf, type JobContext, type JobContexts } from './job-contexts.js';
 import type { ParameterCache, ParameterLease } from './parameters.js';
 import type { Stages } from './pipeline.js';
 import type { PoolCaller, Slices } from './pool-caller.js';
@@ -297,11 +297,6 @@ interface Computed {
   /** Undefined when computing was given up because the contribution was refused meanwhile. */
   readonly totals: ComputeTotals | undefined;
   readonly delivery: Promise<void>;
-}
-
-function computeJobOf({ jobId, spec }: JobContext): ComputeJob {
-  const { precision, labelSmoothing } = spec.training;
-  return { jobId, model: spec.model, precision, labelSmoothing };
 }
 
 function computeParametersOf({ key, parameters, exact, statistics, arrived }: ParameterLease): ComputeParameters {

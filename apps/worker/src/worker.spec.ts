@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { imagesOnThisThread } from '#model/images/image-services.js';
 import { openDataset } from '#model/datasets/dataset.js';
 import { resolveJobSpec } from '#model/job-spec.js';
+import { fitsShapes, kernelTableSchema, pointwiseShapes } from '#model/kernel-table.js';
 import { Network } from '#model/network.js';
 import { initialState, layoutOf } from '#model/parameters.js';
 import { shardsOf } from '#model/reduction.js';
@@ -110,6 +111,7 @@ describe('PoolWorker', () => {
         datasetContentsHash: '',
         datasetFiles: [],
         probeJson: '',
+        kernelsJson: '',
       },
       parameterCount: layout.parameterCount,
       statisticCount: layout.statisticCount,
@@ -125,7 +127,7 @@ describe('PoolWorker', () => {
       access: { credentials: clientCredentials(), token: undefined },
       openQueue: tasks.open,
       introduction: {
-        protocolVersion: 1,
+        protocolVersion: 2,
         lockstepVersion: '0',
         name: 'spec',
         numericsClass: undefined,
@@ -247,6 +249,7 @@ describe('PoolWorker', () => {
     datasetContentsHash: '',
     datasetFiles: [],
     probeJson: JSON.stringify(trainTask(0, 0)),
+    kernelsJson: '',
   };
 
   it('shows itself before its first evaluation too, once for all tasks of the job', async () => {
@@ -261,6 +264,24 @@ describe('PoolWorker', () => {
     await tasks.deliver(trainTask(0, 0));
     await coordinator.until(() => coordinator.pushes.length === 1);
     expect(coordinator.probes).toHaveLength(1);
+  });
+
+  it('tries kernels when it is asked to, and says so where it cannot', async () => {
+    await begin();
+    startWorker();
+    await joined();
+    const projecting = resolveJobSpec({ ...spec, model: { ...spec.model, shortcut: 'B' } });
+    const ask = (request: number, specJson: string): void =>
+      coordinator.say({ $case: 'kernelTrialRequest', value: { request, specJson } });
+    ask(7, JSON.stringify(projecting));
+    ask(8, '{}');
+    await coordinator.until(() => coordinator.kernelTrials.length === 2);
+    const answerTo = (request: number) => coordinator.kernelTrials.find((trial) => trial.request === request)!;
+    expect(answerTo(7).detail).toBe('');
+    const table = kernelTableSchema.parse(JSON.parse(answerTo(7).kernelsJson));
+    expect(fitsShapes(table, pointwiseShapes(projecting.model))).toBe(true);
+    expect(answerTo(8)).toMatchObject({ kernelsJson: '' });
+    expect(answerTo(8).detail).toContain('model.architecture is missing');
   });
 
   it('evaluates nothing where it is not admitted', async () => {
@@ -436,6 +457,7 @@ describe('PoolWorker', () => {
         datasetContentsHash: '',
         datasetFiles: [],
         probeJson: '',
+        kernelsJson: '',
       },
     });
     startWorker();

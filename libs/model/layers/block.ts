@@ -1,6 +1,7 @@
 // Owns: the one block of the family: a chain of convolutions with a shortcut around it, or without one in plain nets.
 // Refuses to know: which architecture it belongs to (the plan says how many convolutions and which shortcut).
 
+import type { KernelRule } from '../kernel-table.js';
 import type { BlockPlan } from '../resnet.js';
 import type { Tensor } from '../tensorflow/tensor.js';
 import type { Activation } from './activation.js';
@@ -19,10 +20,10 @@ export class Block {
   readonly #last: ConvolutionUnit;
   readonly #shortcut: Shortcut | undefined;
 
-  constructor(plan: BlockPlan, activation: Activation, source: ParameterSource) {
+  constructor(plan: BlockPlan, activation: Activation, source: ParameterSource, rule: KernelRule) {
     this.name = plan.name;
-    this.#shortcut = shortcutOf(plan.shortcut, source);
-    const units = plan.convolutions.map((convolution) => new ConvolutionUnit(convolution, activation, source));
+    this.#shortcut = shortcutOf(plan.shortcut, source, rule);
+    const units = plan.convolutions.map((convolution) => new ConvolutionUnit(convolution, activation, source, rule));
     this.#last = units.pop() as ConvolutionUnit;
     this.#inner = units;
   }

@@ -1,6 +1,7 @@
 // Owns: convolution, then batch norm (or a bias), then activation (or none): the brick of which all these nets are made,
 // with what it keeps between forward and backward. Refuses to know: shortcuts and the order of blocks.
 
+import type { KernelRule } from '../kernel-table.js';
 import type { TensorEntry } from '../parameters.js';
 import type { ConvolutionPlan } from '../resnet.js';
 import { addV2, biasAdd, biasAddGrad, cast, reshape } from '../tensorflow/kernels.js';
@@ -56,6 +57,7 @@ export class ConvolutionUnit {
     private readonly plan: ConvolutionPlan,
     private readonly activation: Activation | undefined,
     private readonly source: ParameterSource,
+    private readonly rule: KernelRule,
   ) {
     const { name, norm } = plan;
     this.#filter = source.entry(`${name}.weight`);
@@ -73,7 +75,7 @@ export class ConvolutionUnit {
 
   /** @param residual added before the activation; borrowed */
   forward(x: Tensor, training: boolean, residual?: Tensor): Tensor {
-    const { output: convolved, trace } = convolve(x, this.source.tensor(this.#filter), this.plan);
+    const { output: convolved, trace } = convolve(x, this.source.tensor(this.#filter), this.plan, this.rule);
     // Batch norm rectifies on its way; other activations are passes of their own.
     const after = { residual, rectify: this.activation === 'relu' };
     const { output: shifted, norm } = this.#shift(convolved, training, after);

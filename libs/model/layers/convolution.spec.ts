@@ -14,11 +14,18 @@ afterEach(() => {
 });
 
 const cases = [1, 3, 7].flatMap((kernel) =>
-  [1, 2].flatMap((stride) => [7, 8].map((side) => ({ kernel, stride, side }))),
+  [1, 2].flatMap((stride) =>
+    [7, 8].flatMap((side) =>
+      // Only 1x1 windows have a choice.
+      (kernel === 1 ? (['convolution', 'product'] as const) : (['convolution'] as const)).map((served) => ({
+        ...{ kernel, stride, side, served },
+      })),
+    ),
+  ),
 );
 
 describe('convolution against float64 and finite differences', () => {
-  it.each(cases)('kernel $kernel, stride $stride, side $side', ({ kernel, stride, side }) => {
+  it.each(cases)('kernel $kernel, stride $stride, side $side, by $served', ({ kernel, stride, side, served }) => {
     const window = { kernel, stride };
     const x = randomArray([2, side, side, 3], 'x');
     const filter = randomArray([kernel, kernel, 3, 4], 'filter');
@@ -26,7 +33,7 @@ describe('convolution against float64 and finite differences', () => {
     const slope = randomArray(expected.shape, 'slope');
     const [xTensor, filterTensor, slopeTensor] = [tensorOf(x), tensorOf(filter), tensorOf(slope)];
 
-    const { output, trace } = convolve(xTensor, filterTensor, window);
+    const { output, trace } = convolve(xTensor, filterTensor, window, () => served);
     const filterSlope = filterGradient(slopeTensor, filter.shape, window, trace);
     const inputSlope = inputGradient(slopeTensor, filterTensor, window, trace);
     releaseTrace(trace);

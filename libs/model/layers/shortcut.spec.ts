@@ -3,6 +3,7 @@ import { dot64, numericGradient, relativeError } from '../../../test/support/flo
 import type { Array64 } from '../../../test/support/float64-layers.js';
 import { randomArray, take, tensorOf } from '../../../test/support/random-tensors.js';
 import { liveTensors } from '../tensorflow/tensor.js';
+import { fixedRule } from '../kernel-table.js';
 import { shortcutOf } from './shortcut.js';
 import type { GradientSink, ParameterSource } from './sink.js';
 
@@ -43,7 +44,7 @@ describe('shortcut A', () => {
     const x = randomArray([2, side, side, 3], 'x');
     const expected = subsample64(x, stride, outputs);
     const slope = randomArray(expected.shape, 'slope');
-    const shortcut = shortcutOf({ kind: 'subsample', stride, inputs: 3, outputs }, source)!;
+    const shortcut = shortcutOf({ kind: 'subsample', stride, inputs: 3, outputs }, source, fixedRule)!;
     const [xTensor, slopeTensor] = [tensorOf(x), tensorOf(slope)];
     const output = shortcut.forward(xTensor, true);
     expect(output.shape).toEqual(expected.shape);
@@ -58,9 +59,9 @@ describe('shortcut A', () => {
 
 it('identity hands its argument through, plain nets have none', () => {
   const x = tensorOf(randomArray([1, 2, 2, 3], 'x'));
-  const identity = shortcutOf({ kind: 'identity' }, source)!;
+  const identity = shortcutOf({ kind: 'identity' }, source, fixedRule)!;
   expect(identity.forward(x, true)).toBe(x);
   expect(identity.backward(x, sink)).toBe(x);
-  expect(shortcutOf({ kind: 'none' }, source)).toBeUndefined();
+  expect(shortcutOf({ kind: 'none' }, source, fixedRule)).toBeUndefined();
   x.dispose();
 });

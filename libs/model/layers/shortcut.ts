@@ -1,6 +1,7 @@
 // Owns: the three shortcuts of the paper (section 3.3): identity, A (subsampled, zero channels added), projection (B, C).
 // Refuses to know: the main path beside it.
 
+import type { KernelRule } from '../kernel-table.js';
 import type { ShortcutPlan } from '../resnet.js';
 import { pad, slice } from '../tensorflow/kernels.js';
 import type { Tensor } from '../tensorflow/tensor.js';
@@ -18,7 +19,7 @@ export interface Shortcut {
 }
 
 /** Undefined for plain nets, which have none. */
-export function shortcutOf(plan: ShortcutPlan, source: ParameterSource): Shortcut | undefined {
+export function shortcutOf(plan: ShortcutPlan, source: ParameterSource, rule: KernelRule): Shortcut | undefined {
   switch (plan.kind) {
     case 'none':
       return undefined;
@@ -27,7 +28,7 @@ export function shortcutOf(plan: ShortcutPlan, source: ParameterSource): Shortcu
     case 'subsample':
       return new Subsample(plan.stride, plan.inputs, plan.outputs);
     case 'projection':
-      return new Projection(new ConvolutionUnit(plan.convolution, undefined, source));
+      return new Projection(new ConvolutionUnit(plan.convolution, undefined, source, rule));
   }
 }
 

@@ -29,6 +29,7 @@ export function JobFacts({ job }: { job: JobView }) {
         <Fact name="Numerics class">
           <span data-testid="job-numerics-class">{job.numericsClass ?? 'chosen when the job starts'}</span>
         </Fact>
+        {job.kernels !== null && <Fact name="Kernels">{job.kernels}</Fact>}
         <Fact name="Model">
           {model.architecture}, {formatParameters(job.parameterCount)} parameters, on {dataset.kind}
         </Fact>

@@ -39,6 +39,7 @@ export function jobView(id: string, changes: Partial<JobView> = {}): JobView {
     stateSha256: 'b'.repeat(64),
     checkpoint: { step: 0, path: 'jobs/x/checkpoints/step-00000000' },
     numericsClass: 'tensorflow 2.21.0',
+    kernels: null,
     usefulWorkers: 4,
     parameterCount: 75_000,
     note: null,

@@ -34,6 +34,10 @@ export const jobSchema = z.strictObject({
   stateSha256: sha256.nullable().meta({ description: "Of the newest checkpoint's manifest" }),
   checkpoint: z.strictObject({ step: count, path: z.string() }).nullable(),
   numericsClass: z.string().nullable(),
+  kernels: z
+    .string()
+    .nullable()
+    .meta({ description: 'Which kernels serve its 1x1 convolutions, in short; null: the fixed rule' }),
   usefulWorkers: count.meta({ description: 'How many workers can help at once: tasks per step' }),
   parameterCount: count,
   note: z.string().nullable().meta({ description: 'What to know although the job goes on' }),

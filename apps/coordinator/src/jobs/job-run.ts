@@ -3,6 +3,7 @@
 import type { DatasetAccess } from '#model/datasets/dataset-access.js';
 import { DatasetError } from '#model/datasets/dataset-error.js';
 import { openDataset, type Dataset } from '#model/datasets/dataset.js';
+import { type KernelTable, tableInShort } from '#model/kernel-table.js';
 import { layoutOf } from '#model/parameters.js';
 import type { SpanRing } from '#proto/span-ring.js';
 import type { CheckpointStore } from '../checkpoints/checkpoint-store.js';
@@ -17,10 +18,12 @@ import { abortable } from '../training/abortable.js';
 import { probeOf } from '../training/probe.js';
 import type { TrainingServices } from '../training/training-job.js';
 import { Trainer } from '../training/trainer.js';
-import type { WorkerRegistry } from '../workers/worker-registry.js';
+import type { KernelTrials } from '../workers/kernel-trials.js';
+import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 import { precisionNoteOf, workerProblem } from './admission.js';
 import type { DatasetLocations, ReadyDataset } from './dataset-locations.js';
 import { datasetProblem, joined } from './dataset-problem.js';
+import { chooseKernels, type KernelChoice } from './kernel-choice.js';
 import { weightsOf } from './initial-weights.js';
 import type { JobRecord, JobStore } from './job-store.js';
 
@@ -35,6 +38,7 @@ export interface JobRunServices {
   /** Memory that the coordinator may use. */
   readonly memoryBytes: number;
   readonly workers: WorkerRegistry;
+  readonly kernelTrials: KernelTrials;
   readonly running: RunningJobs;
   readonly checkpoints: CheckpointStore;
   /** What the coordinator did, over all jobs. */
@@ -48,6 +52,8 @@ export interface JobRunServices {
 export interface PinnedClass {
   readonly classId: string | null;
   readonly numericsClass: string;
+  /** Which kernels serve its 1x1 convolutions, as tried in that class; null: the fixed rule. */
+  readonly kernels: KernelTable | null;
   /** What people should know about it. */
   readonly note: string | null;
 }
@@ -55,6 +61,8 @@ export interface PinnedClass {
 export interface JobRunEvents {
   /** The dataset is open: what it is is to be kept with the job. */
   readonly onDataset: (dataset: Dataset) => void;
+  /** The table that the class has found for another job like this one. */
+  readonly knownKernels: (classId: string) => KernelTable | undefined;
   /** Pinned, and about to train: to be kept before any task goes out. */
   readonly onPinned: (pinned: PinnedClass) => void;
   /** The first worker's checksum of the probe: to be kept with the job. */
@@ -152,17 +160,20 @@ export class JobRun {
 
   /** The class that the job is pinned to; a job that has none takes the one with most live workers. */
   async #pin(): Promise<PinnedClass | undefined> {
-    const { classId, numericsClass, note, spec } = this.#record;
+    const { classId, numericsClass, kernels, note, spec } = this.#record;
     const { workers } = this.#services;
     const relaxed = spec.faults.reproducibility === 'relaxed';
-    if (classId !== null && numericsClass !== null && !relaxed) return { classId, numericsClass, note };
+    if (classId !== null && numericsClass !== null && !relaxed) return { classId, numericsClass, kernels, note };
     const { signal } = this.#abort;
     while (!signal.aborted) {
       const worker = workers.largestClass((candidate) => workerProblem(candidate, spec) === undefined);
       if (worker !== undefined) {
-        const aboutPrecision = precisionNoteOf(worker, spec);
-        if (relaxed) return { classId: null, numericsClass: 'any (relaxed)', note: aboutPrecision };
-        return { classId: worker.classId, numericsClass: worker.description, note: aboutPrecision };
+        const choice = await abortable(this.#chooseKernels(worker), signal);
+        // The class is gone while its kernels were tried: another one's turn.
+        if (choice === undefined) continue;
+        const about = { kernels: choice.kernels, note: joined(precisionNoteOf(worker, spec), choice.note) };
+        if (relaxed) return { classId: null, numericsClass: 'any (relaxed)', ...about };
+        return { classId: worker.classId, numericsClass: worker.description, ...about };
       }
       const [reason] = workers.connected().map((candidate) => workerProblem(candidate, spec));
       this.#wait(reason ?? 'It waits for a worker; start one with `lockstep worker`.');
@@ -171,10 +182,25 @@ export class JobRun {
     return undefined;
   }
 
+  #chooseKernels({ classId }: PoolWorker): Promise<KernelChoice | undefined> {
+    const { spec } = this.#record;
+    const { workers, kernelTrials } = this.#services;
+    return chooseKernels(spec, {
+      trials: kernelTrials,
+      workers: () =>
+        workers
+          .connected(classId)
+          .filter((worker) => worker.state !== 'draining' && workerProblem(worker, spec) === undefined),
+      known: this.#events.knownKernels(classId),
+      onWait: (reason) => this.#wait(reason),
+      signal: this.#abort.signal,
+    });
+  }
+
   async #train(
     dataset: Dataset,
     { location, indexPath }: ReadyDataset,
-    { classId, numericsClass }: PinnedClass,
+    { classId, numericsClass, kernels }: PinnedClass,
   ): Promise<'completed' | 'stopped'> {
     const { store, slices, workers, checkpoints, spans, hub, log, running, versions, queueOf } = this.#services;
     const { id, spec, lineage } = this.#record;
@@ -191,7 +217,7 @@ export class JobRun {
         layout,
         dataset,
         classId: classId ?? undefined,
-        numericsClass: `${numericsClass}, ${precision}`,
+        numericsClass: [numericsClass, precision, ...(kernels === null ? [] : [tableInShort(kernels)])].join(', '),
         rollback: this.#record.rollback || classId === null,
         checkpointFolder: store.checkpointsOf(id),
         initialWeights: weightsOf(spec, store.dataDir),
@@ -221,6 +247,7 @@ export class JobRun {
       datasetHash: dataset.indexHash,
       datasetContentsHash: dataset.contentsHash ?? '',
       datasetFiles: [...(dataset.files ?? [])],
+      kernelsJson: kernels === null ? '' : JSON.stringify(kernels),
       probeJson: trainer.admissions.wanted ? JSON.stringify(probeOf(id, spec, dataset.trainCount)) : '',
     });
     return trainer.run(this.#abort.signal);

@@ -15,6 +15,7 @@ import { reachedBy, viewOf } from './job-views.js';
 import { isEnded, mayAct, mayFollow, statesFor } from './job-states.js';
 import { newRecord, withDataset } from './new-record.js';
 import type { JobRecord } from './job-store.js';
+import { tableAmong } from './kernel-choice.js';
 import { stateAfter } from './state-after.js';
 import type { ChromeTrace } from '../telemetry/chrome-trace.js';
 import type { SpanRequests } from '../workers/span-requests.js';
@@ -39,6 +40,7 @@ const unpinned = {
   classId: null,
   numericsClass: null,
   note: null,
+  kernels: null,
   probeChecksum: null,
   rollback: true,
 } satisfies Partial<JobRecord>;
@@ -243,10 +245,16 @@ export class JobService implements JobsPort {
     // A run that was told to stop may still be at it when the next one has begun: it changes nothing any more.
     const present = (): boolean => job.run === run && !run.stopped;
     const run = new JobRun(job.record, this.#options.services, {
-      onPinned: ({ classId, numericsClass, note }) => {
+      knownKernels: (classId) =>
+        tableAmong(
+          [...this.#jobs.values()].toReversed().map(({ record }) => record),
+          classId,
+          job.record.spec,
+        ),
+      onPinned: (pinned) => {
         if (!present()) return;
         const startedAt = job.record.startedAt ?? new Date().toISOString();
-        this.#change(job, { state: 'running', classId, numericsClass, note, startedAt });
+        this.#change(job, { state: 'running', ...pinned, startedAt });
       },
       onDataset: (dataset) => {
         if (present()) this.#change(job, withDataset(job.record, dataset));

@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { jobSpecSchema } from '#model/job-spec.js';
+import { kernelTableSchema } from '#model/kernel-table.js';
 import { z } from 'zod';
 import { jobStates } from './ports.js';
 
@@ -37,6 +38,8 @@ const recordSchema = z.strictObject({
   numericsClass: z.string().nullable(),
   /** What people should know about that class. */
   note: z.string().nullable(),
+  /** Which kernels serve its 1x1 convolutions, as tried in that class; null: the fixed rule. */
+  kernels: kernelTableSchema.nullable().default(null),
   /** CRC32C of the probe's contribution by the first worker of that class. */
   probeChecksum: z.int().nonnegative().nullable(),
   /** The class has changed since the newest checkpoint: steps after it need not repeat themselves. */

@@ -1,4 +1,5 @@
 // A job as people see it: its record, and what its run knows better while it trains. Refuses to change anything.
+import { tableInShort } from '#model/kernel-table.js';
 import type { JobRun } from './job-run.js';
 import type { JobRecord } from './job-store.js';
 import type { JobView } from './ports.js';
@@ -28,6 +29,7 @@ export function viewOf(record: JobRecord, run: JobRun | undefined, waits: string
     stateSha256: checkpoint?.stateSha256 ?? null,
     checkpoint: checkpoint && { step: checkpoint.step, path: checkpoint.path },
     numericsClass: record.numericsClass === null ? null : `${record.numericsClass}, ${record.spec.training.precision}`,
+    kernels: (record.kernels && tableInShort(record.kernels)) ?? null,
     usefulWorkers: record.usefulWorkers,
     parameterCount: record.parameterCount,
     note: record.note,

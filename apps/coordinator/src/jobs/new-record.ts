@@ -22,6 +22,7 @@ export function newRecord(
     classId: null,
     numericsClass: null,
     note: null,
+    kernels: null,
     probeChecksum: null,
     rollback: false,
     trainCount,

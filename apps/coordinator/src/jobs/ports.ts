@@ -36,6 +36,8 @@ export interface JobView {
   readonly stateSha256: string | null;
   readonly checkpoint: { readonly step: number; readonly path: string } | null;
   readonly numericsClass: string | null;
+  /** Which kernels were the quicker ones when it was pinned to that class, in short; null where the fixed rule serves. */
+  readonly kernels: string | null;
   /** How many workers can help at once: tasks per step. */
   readonly usefulWorkers: number;
   readonly parameterCount: number;

@@ -14,11 +14,12 @@ import type { Logger } from '../log.js';
 import { toWireOutcome } from '../training/outcome.js';
 import type { RunningJobs } from '../training/running-jobs.js';
 import { queueNameOf } from '../workers/numerics-class.js';
+import type { KernelTrials } from '../workers/kernel-trials.js';
 import type { SpanRequests } from '../workers/span-requests.js';
 import type { PoolWorker, WorkerRegistry } from '../workers/worker-registry.js';
 
 /** Goes up with every change that an older worker would get wrong. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 const heartbeatIntervalMs = 1000;
 
 /** What a worker could not do, where that is why it gives a task back. */
@@ -32,6 +33,7 @@ export interface PoolServiceOptions {
   readonly registry: WorkerRegistry;
   readonly jobs: RunningJobs;
   readonly spanRequests: SpanRequests;
+  readonly kernelTrials: KernelTrials;
   readonly queuePrefix: string;
   /** host:port of each slice. */
   readonly reducerAddresses: readonly string[];
@@ -114,17 +116,19 @@ class WorkerSession {
   readonly #registry: WorkerRegistry;
   readonly #jobs: RunningJobs;
   readonly #spanRequests: SpanRequests;
+  readonly #kernelTrials: KernelTrials;
   readonly #log: Logger;
   #worker: PoolWorker | undefined;
 
   constructor(
     call: ServerDuplexStream<SessionRequest, SessionResponse>,
-    { registry, jobs, spanRequests, log }: Pick<PoolServiceOptions, 'registry' | 'jobs' | 'spanRequests' | 'log'>,
+    { registry, jobs, spanRequests, kernelTrials, log }: PoolServiceOptions,
   ) {
     this.#call = call;
     this.#registry = registry;
     this.#jobs = jobs;
     this.#spanRequests = spanRequests;
+    this.#kernelTrials = kernelTrials;
     this.#log = log;
   }
 
@@ -161,6 +165,8 @@ class WorkerSession {
       }
       case 'spans':
         return this.#spanRequests.answered(worker, message.value);
+      case 'kernelTrial':
+        return this.#kernelTrials.answered(worker, message.value);
       case 'claim': {
         const { attempt } = message.value;
         const key = fromWireKey(message.value.key);

@@ -22,6 +22,8 @@ export interface JobDescription {
   readonly datasetFiles: DataFile[];
   /** The probe's queue entry, JSON; empty where none is asked for. */
   readonly probeJson: string;
+  /** Which kernels serve its 1x1 convolutions, JSON; empty: the fixed rule. */
+  readonly kernelsJson: string;
 }
 
 interface RunningJob {

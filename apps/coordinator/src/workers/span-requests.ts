@@ -2,6 +2,7 @@
 // Refuses to know what is made of them, and how a session carries them.
 import type { Spans } from '#proto/generated/lockstep/v1/pool.js';
 import type { Span } from '#proto/span-ring.js';
+import { Questions } from './questions.js';
 import type { PoolWorker, WorkerRegistry } from './worker-registry.js';
 
 /** A worker answers from memory; one that does not within this is stuck, milliseconds. */
@@ -21,24 +22,13 @@ export interface WorkerSpans {
     | undefined;
 }
 
-interface Pending {
-  readonly worker: PoolWorker;
-  readonly settle: (answer: Spans | undefined) => void;
-}
-
 export class SpanRequests {
   readonly #registry: WorkerRegistry;
-  readonly #pending = new Map<number, Pending>();
-  #requests = 0;
+  readonly #questions: Questions<Spans>;
 
   constructor(registry: WorkerRegistry) {
     this.#registry = registry;
-    registry.listen({
-      workerChanged: () => undefined,
-      workerGone: (worker) => {
-        for (const pending of this.#pending.values()) if (pending.worker === worker) pending.settle(undefined);
-      },
-    });
+    this.#questions = new Questions(registry);
   }
 
   /** Of all workers with a session, by name; resolves when all have answered, are gone or have had their time. */
@@ -51,25 +41,18 @@ export class SpanRequests {
 
   /** A worker's answer; one to nothing that was asked, or too late, is dropped. */
   answered(worker: PoolWorker, answer: Spans): void {
-    const pending = this.#pending.get(answer.request);
-    if (pending?.worker === worker) pending.settle(answer);
+    this.#questions.answered(worker, answer);
   }
 
   async #askOne(
     worker: PoolWorker,
     question: { readonly jobId: string; readonly fromStep: number; readonly toStep: number },
   ): Promise<WorkerSpans> {
-    const request = (this.#requests = (this.#requests + 1) % 0xffff_ffff);
-    const answer = await new Promise<Spans | undefined>((resolve) => {
-      const timer = setTimeout(() => settle(undefined), answerWithinMs);
-      const settle = (given: Spans | undefined): void => {
-        clearTimeout(timer);
-        this.#pending.delete(request);
-        resolve(given);
-      };
-      this.#pending.set(request, { worker, settle });
-      worker.send?.({ $case: 'spansRequest', value: { request, ...question } });
-    });
+    const answer = await this.#questions.ask(
+      worker,
+      (request) => ({ $case: 'spansRequest', value: { request, ...question } }),
+      answerWithinMs,
+    );
     if (answer === undefined) return { worker, answer: undefined };
     const { clockOffsetMs: offset = 0, clockErrorMs, firstWholeStep } = answer;
     const spans = answer.spans.map((span) => ({

@@ -18,6 +18,7 @@ import {
   type Claim,
   type DescribeJobResponse,
   type Heartbeat,
+  type KernelTrial,
   Outcome,
   PoolService,
   type RegisterRequest,
@@ -71,6 +72,7 @@ export class FakeCoordinator {
   readonly heartbeats: Heartbeat[] = [];
   readonly evaluations: ReportEvaluationRequest[] = [];
   readonly probes: ReportProbeRequest[] = [];
+  readonly kernelTrials: KernelTrial[] = [];
   /** Contributions that arrived whole, answered or not. */
   readonly pushes: ReceivedPush[] = [];
   pulls = 0;
@@ -177,6 +179,7 @@ export class FakeCoordinator {
     stream.on('data', ({ message }: SessionRequest) => {
       if (message?.$case === 'hello') this.#note(this.sessions, stream);
       if (message?.$case === 'heartbeat') this.#note(this.heartbeats, message.value);
+      if (message?.$case === 'kernelTrial') this.#note(this.kernelTrials, message.value);
       if (message?.$case === 'release') this.#note(this.releases, message.value);
       if (message?.$case === 'claim') {
         const go = this.answerClaim(message.value);

@@ -1,5 +1,7 @@
 // Computing for specs: the same computer as in the compute thread, on the thread of the spec.
 // Refuses to be fast: the spec's event loop stands still while it computes.
+import type { KernelTable } from '#model/kernel-table.js';
+import type { TrialJob } from '#model/kernel-trial.js';
 import { liveTensors } from '#model/tensorflow/tensor.js';
 import { isLost, isThere } from '../arrivals.js';
 import type { Compute } from '../compute-client.js';
@@ -53,6 +55,10 @@ export class InProcessCompute implements Compute {
 
   evaluate(request: EvaluateRequest, signal: AbortSignal): Promise<ComputeTotals> {
     return this.#run(request, signal, (id) => this.#computer.evaluate(id, request));
+  }
+
+  tryKernels(job: TrialJob): Promise<KernelTable> {
+    return Promise.resolve().then(() => this.#computer.tryKernels(job));
   }
 
   endJob(jobId: string): void {

@@ -88,6 +88,7 @@ function fieldsOf(job: JobView): (readonly [string, string])[] {
     ['useful workers', `${formatCount(job.usefulWorkers)} (tasks per step)`],
     ['parameters', formatCount(job.parameterCount)],
     ...known('numerics class', job.numericsClass),
+    ...known('kernels', job.kernels),
     ...known('checkpoint', job.checkpoint?.path),
     ...known('parametersSha256', job.parametersSha256),
     ...known('stateSha256', job.stateSha256),

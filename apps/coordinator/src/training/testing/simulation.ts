@@ -201,6 +201,7 @@ class Simulation {
       datasetContentsHash: '',
       datasetFiles: [],
       probeJson: '',
+      kernelsJson: '',
     });
     const current = { registry, slices, jobs, trainer, ledger };
     this.#coordinator = current;
