@@ -88,3 +88,26 @@ it('where the worker that tries dies another one does, and a job by the fixed ru
   expect(recordOf(system, fixed.id).kernels).toBeNull();
   expect(hashesOf(fixed)).toEqual(hashesOf(await trainPlainly(specOf({ steps: 3 }))));
 }, 180_000);
+
+it('a job that is pinned to another class tries anew, and goes on from its checkpoint', async () => {
+  const system = await startSystem({ workers: 1 });
+  const { api } = system;
+  const [first] = system.workers;
+  const id = await api.submit(specOf({ steps: 400 }));
+  await api.untilJob(id, ({ step }) => step >= 3);
+  await api.act(id, 'pause');
+  await api.untilState(id, 'paused');
+  expect(tableOf(system, id)).not.toEqual({});
+  first!.kill('SIGTERM');
+  await first!.ended;
+  const other = system.addWorker({ LOCKSTEP_THREADS: '2', TF_NUM_INTRAOP_THREADS: '2' });
+  other.start();
+  await api.untilWorkers((pool) => pool.some(({ name }) => name === other.name));
+  other.kill('SIGSTOP');
+  await api.expect(202, `/api/v1/jobs/${id}/resume?repin=true`, { method: 'POST' });
+  await api.untilJob(id, (job) => job.reason === `Worker ${other.name} tries which kernels are the quicker ones.`);
+  expect(recordOf(system, id).kernels).toBeNull();
+  other.kill('SIGCONT');
+  const job = await api.untilJob(id, ({ state, step }) => state === 'running' && step >= 6);
+  expect(job.kernels).toBe(tableInShort(tableOf(system, id)));
+}, 120_000);

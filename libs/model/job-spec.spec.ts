@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { jobSpecInputSchema, resolveJobSpec, SpecError, type FieldError } from './job-spec.js';
+import { jobSpecInputSchema, jobSpecSchema, resolveJobSpec, SpecError, type FieldError } from './job-spec.js';
 import { presetNames, presets } from './presets.js';
 
 const smallest = { model: { architecture: 'resnet20' }, dataset: { kind: 'cifar10' } };
@@ -34,6 +34,12 @@ describe('defaults', () => {
     expect(resolveJobSpec(sent).training.schedule.warmupEpochs).toBe(2);
     const whole = resolveJobSpec({ preset: 'resnet20-cifar10-demo' });
     expect(resolveJobSpec(whole)).toEqual(whole);
+  });
+
+  it('of a stored spec from before there was a choice of kernels go on by the fixed rule', () => {
+    const { kernels, ...training } = resolveJobSpec(smallest).training;
+    expect(kernels).toBe('measured');
+    expect(jobSpecSchema.parse({ ...resolveJobSpec(smallest), training }).training.kernels).toBe('fixed');
   });
 
   it('fill a spec of two fields as the contract says', () => {
@@ -74,6 +80,7 @@ describe('defaults', () => {
         },
         schedule: { kind: 'constant', learningRate: 0.1, warmupEpochs: 0 },
         labelSmoothing: 0,
+        kernels: 'measured',
         shuffle: { kind: 'global' },
       },
       faults: { reproducibility: 'strict', onNotFinite: 'pause', speculation: true, proofShare: 0 },

@@ -31,8 +31,8 @@ export type TimedPair = Readonly<Record<PointwiseKernel, number>>;
 type Run = (kernel: PointwiseKernel) => Tensor;
 
 const usualBudgetMs = 3000;
-/** Below this share of the convolution's time a product is clearly quicker. */
-const clearlyQuicker = 0.97;
+/** Below this share of the usual kernel's time another one is clearly quicker. */
+const clearlyQuicker = 0.95;
 const pairsWanted = 7;
 const pairsNeeded = 3;
 /** Calls of a kernel that a shape's three passes take at least: two to prepare, then pairs, and some to spare. */
@@ -44,8 +44,8 @@ const longestBurst = 16;
 const numbersDrawn = 65_537;
 
 /**
- * Tries both kernels on random numbers for each shape and pass of a net, and takes the product where it is clearly quicker. As
- * many images at once as a shard has, or as many as the time suffices for.
+ * Tries both kernels on random numbers for each shape and pass of a net, and leaves the fixed rule where the other one is clearly
+ * quicker. As many images at once as a shard has, or as many as the time suffices for.
  */
 export function tryKernels({ model, shardSize, precision }: TrialJob, options: TrialOptions = {}): KernelTable {
   const { budgetMs = usualBudgetMs, now = () => performance.now() } = options;
@@ -68,12 +68,16 @@ export function tryKernels({ model, shardSize, precision }: TrialJob, options: T
   }
 }
 
-/** The kernel that pairs of timings speak for; undefined where there are too few of them. */
-export function quickerKernel(pairs: readonly TimedPair[]): PointwiseKernel | undefined {
-  if (pairs.length < pairsNeeded) return undefined;
+/**
+ * The kernel that pairs of timings speak for: another than the usual one only where it is clearly quicker, as most differ by less
+ * than a busy machine's timings do.
+ */
+export function quickerKernel(pairs: readonly TimedPair[], usual: PointwiseKernel): PointwiseKernel {
+  if (pairs.length < pairsNeeded) return usual;
+  const other = usual === 'product' ? 'convolution' : 'product';
   // Of each pair by itself: a machine that is busy for a while slows both.
-  const ratios = pairs.map(({ convolution, product }) => product / convolution).toSorted((a, b) => a - b);
-  return ratios[Math.floor(ratios.length / 2)]! < clearlyQuicker ? 'product' : 'convolution';
+  const ratios = pairs.map((pair) => pair[other] / pair[usual]).toSorted((a, b) => a - b);
+  return ratios[Math.floor(ratios.length / 2)]! < clearlyQuicker ? other : usual;
 }
 
 /** Both kernels on one shape. */
@@ -99,7 +103,7 @@ class Trial {
     return this.#withRuns((runs) => {
       const choices = pointwisePasses.map((pass, index) => {
         const end = start + (share * (index + 1)) / pointwisePasses.length;
-        return [pass, quickerKernel(this.#pairs(runs[pass], end)) ?? fixedRule(pass, this.shape)] as const;
+        return [pass, quickerKernel(this.#pairs(runs[pass], end), fixedRule(pass, this.shape))] as const;
       });
       return Object.fromEntries(choices) as Record<PointwisePass, PointwiseKernel>;
     });
