@@ -32,7 +32,9 @@ type Run = (kernel: PointwiseKernel) => Tensor;
 
 const usualBudgetMs = 3000;
 /** Below this share of the usual kernel's time another one is clearly quicker. */
-const clearlyQuicker = 0.95;
+const clearlyQuicker = 0.97;
+/** In so many of the pairs at least it has to be. */
+const convincingShare = 0.75;
 const pairsWanted = 7;
 const pairsNeeded = 3;
 /** Calls of a kernel that a shape's three passes take at least: two to prepare, then pairs, and some to spare. */
@@ -77,7 +79,7 @@ export function quickerKernel(pairs: readonly TimedPair[], usual: PointwiseKerne
   const other = usual === 'product' ? 'convolution' : 'product';
   // Of each pair by itself: a machine that is busy for a while slows both.
   const ratios = pairs.map((pair) => pair[other] / pair[usual]).toSorted((a, b) => a - b);
-  return ratios[Math.floor(ratios.length / 2)]! < clearlyQuicker ? other : usual;
+  return ratios[Math.floor(convincingShare * ratios.length)]! < clearlyQuicker ? other : usual;
 }
 
 /** Both kernels on one shape. */
