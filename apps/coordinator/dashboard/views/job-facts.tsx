@@ -49,7 +49,7 @@ export function JobFacts({ job }: { job: JobView }) {
       </dl>
       <details class="spec" data-testid="job-spec">
         <summary>Resolved spec</summary>
-        <p>Submitted again, it gives the same bits on workers of the same numerics class.</p>
+        <p>Submitted again, it gives the same bits on workers of the same numerics class with the same kernels.</p>
         <pre tabIndex={0}>{JSON.stringify(job.spec, null, 2)}</pre>
       </details>
     </section>
