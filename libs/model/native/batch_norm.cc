@@ -3,50 +3,10 @@
 // Sums are float32 within a tile and double over the tiles in their order, so threads do not change bits.
 #include <cmath>
 
-#include "op.h"
-#include "passes.h"
-#include "thread_pool.h"
+#include "tiles.h"
 
 namespace lockstep {
 namespace {
-
-/** A tensor [..., channels] as a matrix, cut into tiles. */
-class Tiles {
- public:
-  explicit Tiles(const std::vector<int64_t>& shape) {
-    require(!shape.empty(), "batch norm wants at least one axis");
-    channels = shape.back();
-    for (size_t axis = 0; axis + 1 < shape.size(); axis++) rows *= shape[axis];
-    require(rows > 0 && channels > 0, "batch norm of an empty tensor");
-    down = (rows + TILE_ROWS - 1) / TILE_ROWS;
-    across = (channels + TILE_CHANNELS - 1) / TILE_CHANNELS;
-    padded = (channels + PADDING - 1) / PADDING * PADDING;
-  }
-
-  int64_t count() const { return down * across; }
-  int64_t firstRow(int64_t tile) const { return tile / across * TILE_ROWS; }
-  int64_t firstChannel(int64_t tile) const { return tile % across * TILE_CHANNELS; }
-  /** Place of the tile's first element. */
-  int64_t at(int64_t tile) const { return firstRow(tile) * channels + firstChannel(tile); }
-  /** Place of the tile's sums, where `padded` floats belong to each row of tiles. */
-  int64_t sumsAt(int64_t tile) const { return tile / across * padded + firstChannel(tile); }
-  Extent extent(int64_t tile) const {
-    const int64_t rowsLeft = rows - firstRow(tile);
-    const int64_t channelsLeft = channels - firstChannel(tile);
-    return {rowsLeft < TILE_ROWS ? rowsLeft : TILE_ROWS, channelsLeft < TILE_CHANNELS ? channelsLeft : TILE_CHANNELS,
-            channels};
-  }
-
-  int64_t rows = 1;
-  int64_t channels = 0;
-  /** Rows and columns of tiles; channels rounded up to whole vectors. */
-  int64_t down = 0;
-  int64_t across = 0;
-  int64_t padded = 0;
-};
-
-/** Floats that nobody has set, for sums. */
-std::unique_ptr<float[]> scratch(int64_t count) { return std::unique_ptr<float[]>(new float[count]); }
 
 /** Joins sums for blocks of channels at once. */
 template <typename Join>
@@ -55,30 +15,6 @@ void joinBlocks(const Tiles& tiles, Join join) {
     const int64_t first = block * TILE_CHANNELS;
     const int64_t left = tiles.padded - first;
     join(first, left < TILE_CHANNELS ? left : TILE_CHANNELS);
-  });
-}
-
-void requireLike(const TensorPtr& tensor, const TensorPtr& x, const char* otherwise) {
-  require(shapeOf(tensor) == shapeOf(x), otherwise);
-}
-
-const float* vectorOf(const TensorPtr& tensor, int64_t channels) {
-  require(TF_TensorElementCount(tensor.get()) == channels, "batch norm wants one number per channel");
-  return dataOf<float>(tensor);
-}
-
-/** y = (x - mean) * scale + beta [+ residual] [rectified]; y may be x. */
-template <typename T>
-void normaliseAll(const Passes& passes, const Tiles& tiles, const TensorPtr& x, const TensorPtr& residual,
-                  const TensorPtr& y, bool rectify, Normalisation by) {
-  parallel(tiles.count(), [&](int64_t task) {
-    // Backwards: where statistics were just taken, what was read last is still in the cache.
-    const int64_t tile = tiles.count() - 1 - task;
-    const int64_t at = tiles.at(tile);
-    const int64_t channel = tiles.firstChannel(tile);
-    const T* added = residual == nullptr ? nullptr : dataOf<T>(residual) + at;
-    passesOf<T>(passes).normalise({dataOf<T>(x) + at, added, dataOf<T>(y) + at, rectify}, tiles.extent(tile),
-                                  {by.mean + channel, by.scale + channel, by.beta + channel});
   });
 }
 
@@ -143,46 +79,6 @@ class BatchNorm {
     });
   }
 
-  const Passes& passes_;
-  const double epsilon_;
-  const bool rectify_;
-  const int64_t residuals_;
-};
-
-template <typename T>
-class Normalise {
- public:
-  explicit Normalise(Attributes attributes)
-      : passes_(passesFor(attributes.integer("level"))),
-        epsilon_(attributes.real("epsilon")),
-        rectify_(attributes.truth("rectify")),
-        residuals_(attributes.integer("residuals")) {}
-
-  void run(Call call) const {
-    const TensorPtr x = call.input(0);
-    const Tiles tiles(shapeOf(x));
-    const TensorPtr vectors[4] = {call.input(1), call.input(2), call.input(3), call.input(4)};
-    const float* gamma = vectorOf(vectors[0], tiles.channels);
-    const float* beta = vectorOf(vectors[1], tiles.channels);
-    const float* givenMean = vectorOf(vectors[2], tiles.channels);
-    const float* variance = vectorOf(vectors[3], tiles.channels);
-    const TensorPtr residual = residuals_ > 0 ? call.input(5) : nullptr;
-    if (residual != nullptr) requireLike(residual, x, "the residual has another shape than what it is added to");
-    call.handOn(0, x);
-    const auto perChannel = scratch(3 * tiles.padded);
-    float* mean = perChannel.get();
-    float* scale = mean + tiles.padded;
-    float* offset = scale + tiles.padded;
-    for (int64_t channel = 0; channel < tiles.padded; channel++) {
-      const bool real = channel < tiles.channels;
-      mean[channel] = real ? givenMean[channel] : 0;
-      scale[channel] = real ? static_cast<float>(gamma[channel] / std::sqrt(variance[channel] + epsilon_)) : 0;
-      offset[channel] = real ? beta[channel] : 0;
-    }
-    normaliseAll<T>(passes_, tiles, x, residual, x, rectify_, {mean, scale, offset});
-  }
-
- private:
   const Passes& passes_;
   const double epsilon_;
   const bool rectify_;
@@ -311,13 +207,6 @@ const bool registered =
                              "level: int = 2"},
                             {"x: T", "gamma: float", "beta: float", "residual: residuals * T"},
                             {"y: T", "mean: float", "variance: float", "inverse_deviation: float"}}) &&
-    // The same with given statistics. Consumes the memory of x.
-    registerFor<Normalise>({"LockstepNormalise",
-                            {"T: {float, bfloat16}", "epsilon: float", "rectify: bool", "residuals: int >= 0",
-                             "level: int = 2"},
-                            {"x: T", "gamma: float", "beta: float", "mean: float", "variance: float",
-                             "residual: residuals * T"},
-                            {"y: T"}}) &&
     // Consumes the memory of `gradient`. With a residual, `output` is y (where rectified) and `shared` the residual's gradient.
     registerFor<BatchNormGrad>({"LockstepBatchNormGrad",
                                 {"T: {float, bfloat16}", "rectified: bool", "addends: int >= 0", "outputs: int >= 0",
