@@ -4,8 +4,8 @@
 import type { ModelSpec } from './job-spec.js';
 import { geometryOf, outputSide } from './layers/window.js';
 import { layoutOf } from './parameters.js';
-import { planOf } from './resnet.js';
-import type { BlockPlan, ConvolutionPlan } from './resnet.js';
+import { isFrugal, planOf } from './resnet.js';
+import type { BlockPlan, ConvolutionPlan, NetworkPlan } from './resnet.js';
 
 const FLOAT32 = 4;
 
@@ -27,13 +27,15 @@ class Meter {
 
 /** What one convolution unit keeps between forward and backward, and the sizes that its backward works with. */
 interface KeptUnit {
-  /** The padded or thinned input that the kernel reads; 0 where it reads the borrowed one. */
+  /** The padded or thinned input that a kernel reads while it runs; 0 where it reads the borrowed one. */
   readonly ownInput: number;
   readonly input: number;
   readonly convolved: number;
   readonly keepsConvolved: boolean;
   /** The output, where it is the unit's own: that of an activation. */
   readonly activated: number;
+  /** Whether that is freed when the next layer has read it, and made again for its backward. */
+  readonly again: boolean;
   readonly hadResidual: boolean;
   readonly filter: number;
   readonly explicit: boolean;
@@ -64,6 +66,7 @@ export function peakTensorBytes(model: ModelSpec, samples: number, precision: 'f
 class Replay {
   readonly #meter = new Meter();
   readonly #width: number;
+  readonly #plan: NetworkPlan;
 
   constructor(
     private readonly model: ModelSpec,
@@ -71,16 +74,18 @@ class Replay {
     precision: 'float32' | 'bfloat16',
   ) {
     this.#width = precision === 'float32' ? FLOAT32 : 2;
+    this.#plan = planOf(model);
   }
 
   peak(): number {
     const { model } = this;
     const meter = this.#meter;
-    const plan = planOf(model);
+    const plan = this.#plan;
     meter.take(this.#parameterBytes());
     let side = model.imageSize;
     if (this.#width !== FLOAT32) meter.take(this.#bytes(side, plan.imageChannels));
     const stem = this.#forwardUnit(plan.stem, side, { activated: true, hadResidual: false });
+    let maker: KeptUnit | undefined = stem;
     side = outputSide(plan.stem.stride, side);
     let channels = plan.stem.outputs;
     let pool: { readonly input: number; readonly output: number; readonly places: number } | undefined;
@@ -89,25 +94,34 @@ class Replay {
       side = outputSide(2, side);
       const output = meter.take(this.#bytes(side, channels));
       pool = { input, output, places: meter.take(output / this.#width) };
+      this.#giveBack(maker);
+      maker = undefined;
     }
     const blocks: KeptBlock[] = [];
     for (const block of plan.blocks) {
-      blocks.push(this.#forwardBlock(block, side));
+      const kept = this.#forwardBlock(block, side);
+      this.#giveBack(maker);
+      maker = kept.units.at(-1);
+      blocks.push(kept);
       side = block.convolutions.reduce((left, { stride }) => outputSide(stride, left), side);
       channels = block.convolutions.at(-1)?.outputs ?? channels;
     }
     // The features widened for their mean; then gradients flow, each as large as what it is the gradient of.
     const features = this.samples * side * side * channels;
     if (this.#width !== FLOAT32) meter.give(meter.take(features * FLOAT32));
+    this.#giveBack(maker);
     let gradient: SplitBytes = { main: meter.take(features * this.#width), addend: 0 };
-    for (const block of blocks.toReversed()) gradient = this.#backwardBlock(block, gradient);
+    for (const [index, block] of [...blocks.entries()].toReversed()) {
+      const source = blocks[index - 1]?.units.at(-1) ?? (pool === undefined ? stem : undefined);
+      gradient = this.#backwardBlock(block, source, gradient);
+    }
     if (pool !== undefined) {
       meter.take(pool.input);
       meter.give(gradient.main + gradient.addend + pool.output + pool.places);
       gradient = { main: pool.input, addend: 0 };
     }
     this.#beginBackward(stem, gradient);
-    this.#endBackward(stem, false);
+    this.#endBackward(stem, undefined, false);
     return meter.peak;
   }
 
@@ -146,6 +160,7 @@ class Replay {
     const padded = point ? 0 : this.#paddedBytes(plan, side, plan.inputs);
     const ownInput = meter.take(thinned ? this.#bytes(after, plan.inputs) : padded);
     const convolved = meter.take(this.#bytes(after, plan.outputs));
+    meter.give(ownInput);
     const output = meter.take(convolved);
     const keepsConvolved = plan.norm !== undefined;
     if (!keepsConvolved) meter.give(convolved);
@@ -157,6 +172,7 @@ class Replay {
       convolved,
       keepsConvolved,
       activated: activated ? output : 0,
+      again: isFrugal(this.#plan) && activated && !hadResidual && this.#fuses(keepsConvolved),
       hadResidual,
       filter: plan.kernel ** 2 * plan.inputs * plan.outputs * this.#width,
       explicit: padded > 0,
@@ -174,6 +190,7 @@ class Replay {
     let projection: KeptUnit | undefined;
     let sideBytes = 0;
     let left = side;
+    let maker: KeptUnit | undefined;
     const units = convolutions.map((plan, index) => {
       const last = index === convolutions.length - 1;
       if (last && shortcut.kind === 'projection') {
@@ -184,10 +201,16 @@ class Replay {
       }
       const unit = this.#forwardUnit(plan, left, { activated: true, hadResidual: last && !plain });
       left = outputSide(plan.stride, left);
+      this.#giveBack(maker);
+      maker = unit;
       return unit;
     });
     meter.give(sideBytes);
     return { units, projection, shortcut: shortcut.kind, input: units[0]?.input ?? 0 };
+  }
+
+  #giveBack(unit: KeptUnit | undefined): void {
+    if (unit?.again === true) this.#meter.give(unit.activated);
   }
 
   /** As far as the convolution's output, whose gradient is `convolved` bytes then; returns those of the residual's. */
@@ -199,14 +222,16 @@ class Replay {
     }
     // Batch norm works in the gradient's own memory, unless a residual wants that; without batch norm the two share it.
     const residual = unit.hadResidual && unit.keepsConvolved ? meter.take(unit.convolved) : 0;
-    meter.give(gradient.addend + unit.activated + (unit.keepsConvolved ? unit.convolved : 0));
+    meter.give(gradient.addend + (unit.again ? 0 : unit.activated) + (unit.keepsConvolved ? unit.convolved : 0));
     return residual;
   }
 
-  /** Consumes the gradient of the convolution's output; returns the bytes of the input's. */
-  #endBackward(unit: KeptUnit, wantsInput: boolean): number {
+  /** Consumes the gradient of the convolution's output; returns the bytes of the input's. @param source whose output it read */
+  #endBackward(unit: KeptUnit, source: KeptUnit | undefined, wantsInput: boolean): number {
     const meter = this.#meter;
-    meter.give(meter.take(unit.filter));
+    if (source?.again === true) meter.take(source.activated);
+    meter.give(meter.take(unit.ownInput) + meter.take(unit.filter));
+    this.#giveBack(source);
     let input = 0;
     if (wantsInput) {
       input = meter.take(unit.ownInput > 0 ? unit.ownInput : unit.input);
@@ -216,26 +241,31 @@ class Replay {
         meter.give(read);
       }
     }
-    meter.give(unit.convolved + unit.ownInput);
+    meter.give(unit.convolved);
     return input;
   }
 
-  #backwardBlock({ units, projection, shortcut, input }: KeptBlock, gradient: SplitBytes): SplitBytes {
+  /** @param source whose output the block read */
+  #backwardBlock(
+    { units, projection, shortcut, input }: KeptBlock,
+    source: KeptUnit | undefined,
+    gradient: SplitBytes,
+  ): SplitBytes {
     const meter = this.#meter;
     const [last, ...inner] = units.toReversed() as [KeptUnit, ...KeptUnit[]];
     const shared = this.#beginBackward(last, gradient);
     let addend = shared;
     if (projection !== undefined) {
       this.#beginBackward(projection, { main: shared, addend: 0 });
-      addend = this.#endBackward(projection, true);
+      addend = this.#endBackward(projection, source, true);
     } else if (shortcut === 'subsample') {
       addend = meter.take(input);
       meter.give(shared);
     }
-    let main = this.#endBackward(last, true);
-    for (const unit of inner) {
+    let main = this.#endBackward(last, inner[0] ?? source, true);
+    for (const [index, unit] of inner.entries()) {
       this.#beginBackward(unit, { main, addend: 0 });
-      main = this.#endBackward(unit, true);
+      main = this.#endBackward(unit, inner[index + 1] ?? source, true);
     }
     return { main, addend };
   }

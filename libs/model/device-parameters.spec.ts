@@ -1,27 +1,11 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { modelOf, randomBatch, randomParameters } from '../../test/support/networks.js';
-import { roundToBfloat16 } from './float-arrays.js';
+import { modelOf, randomBatch, randomParameters, roundedForm } from '../../test/support/networks.js';
 import { Network } from './network.js';
-import { elementsOf, exactRanges } from './parameter-forms.js';
 import { readInto } from './tensorflow/bfloat16.js';
 import { liveTensors } from './tensorflow/tensor.js';
 
 const lost = new Error('the rest is lost');
-
-/** What a coordinator sends of parameters in bfloat16. */
-function roundedForm(network: Network, parameters: Float32Array): { bits: Uint16Array; exact: Float32Array } {
-  const bits = new Uint16Array(parameters.length);
-  roundToBfloat16(parameters, bits);
-  const ranges = exactRanges(network.layout, 'bfloat16');
-  const exact = new Float32Array(elementsOf(ranges));
-  let at = 0;
-  for (const { from, to } of ranges) {
-    exact.set(parameters.subarray(from, to), at);
-    at += to - from;
-  }
-  return { bits, exact };
-}
 
 describe('parameters that arrive', () => {
   // The bottleneck net has batch norm everywhere; without it biases are rounded too.

@@ -13,6 +13,7 @@ import { crossEntropy } from './layers/loss.js';
 import type { LossResult } from './layers/loss.js';
 import { StemMaxPool } from './layers/max-pool.js';
 import { globalAverage, globalAverageGradient } from './layers/pooling.js';
+import type { Lent } from './layers/lent.js';
 import { emit } from './layers/sink.js';
 import type { GradientSink } from './layers/sink.js';
 import { whole } from './layers/split-gradient.js';
@@ -20,7 +21,7 @@ import type { ParameterVectors } from './parameter-forms.js';
 import { layoutOf } from './parameters.js';
 import type { ParameterLayout, TensorEntry } from './parameters.js';
 import { timed } from './pass-times.js';
-import { planOf } from './resnet.js';
+import { isFrugal, planOf } from './resnet.js';
 import type { NetworkPlan } from './resnet.js';
 import { cast } from './tensorflow/kernels.js';
 import { disposeOnError, Tensor } from './tensorflow/tensor.js';
@@ -90,7 +91,9 @@ export class Network {
     this.#parameters = new DeviceParameters(this.layout, precision);
     this.#stem = new ConvolutionUnit(plan.stem, model.activation, this.#parameters, rule);
     this.#stemPool = plan.stemPool ? new StemMaxPool(isNotNegative(model.activation)) : undefined;
-    this.#blocks = plan.blocks.map((block) => new Block(block, model.activation, this.#parameters, rule));
+    this.#blocks = plan.blocks.map(
+      (block) => new Block(block, model.activation, this.#parameters, rule, isFrugal(plan)),
+    );
     [this.#denseWeight, this.#denseBias] = denseNames.map((name) => this.#parameters.entry(name)) as [
       TensorEntry,
       TensorEntry,
@@ -162,20 +165,34 @@ export class Network {
     this.#parameters.dispose();
   }
 
-  /** In training every layer keeps what its backward needs; in evaluation each input is freed once it has been read. */
+  /** In training every layer keeps what its backward needs and cannot make again; in evaluation each input is freed once it has been read. */
   #forward(images: Float32Array, count: number, training: boolean, sides?: ImageSides): Forward {
     const input = this.#upload(images, count, sides ?? this.#squareSides(images, count));
     let x = input;
-    const advance = (next: Tensor): void => {
+    let maker: Lent | undefined;
+    const advance = (next: Tensor, by: Lent): void => {
       if (!training) x.dispose();
+      else if (isFrugal(this.#plan)) maker?.giveBack();
       x = next;
+      maker = by;
     };
-    advance(timed('stem', () => this.#stem.forward(x, training)));
-    if (this.#stemPool !== undefined) advance(this.#stemPool.forward(x, training));
-    for (const block of this.#blocks) advance(timed(block.name, () => block.forward(x, training)));
+    advance(
+      timed('stem', () => this.#stem.forward(x, training)),
+      this.#stem,
+    );
+    if (this.#stemPool !== undefined) {
+      const pooled = this.#stemPool.forward(x, training);
+      if (this.#stemPool.keepsInput) maker = undefined;
+      advance(pooled, this.#stemPool);
+    }
+    for (const block of this.#blocks) {
+      const next = timed(block.name, () => block.forward(x, training));
+      advance(next, block.output);
+    }
     const average = globalAverage(x);
     const featureShape = x.shape;
     if (!training) x.dispose();
+    else if (isFrugal(this.#plan)) maker?.giveBack();
     const weight = this.#parameters.tensor(this.#denseWeight);
     const logits = dense(average, weight, this.#parameters.tensor(this.#denseBias));
     return { input, featureShape, average, logits };
@@ -189,11 +206,14 @@ export class Network {
     emit(sink, this.#denseBias, gradients.bias);
     emit(sink, this.#denseWeight, gradients.weight);
     let current = whole(globalAverageGradient(gradients.input, featureShape, this.precision));
-    for (const block of this.#blocks.toReversed()) current = timed(block.name, () => block.backward(current, sink));
+    for (const [index, block] of [...this.#blocks.entries()].toReversed()) {
+      const x = this.#blocks[index - 1]?.output ?? this.#stemPool ?? this.#stem;
+      current = timed(block.name, () => block.backward(current, x, sink));
+    }
     if (this.#stemPool !== undefined) current = whole(this.#stemPool.backward(current));
     timed('stem', () => {
       this.#stem.beginBackward(current);
-      this.#stem.endBackwardAtImages(sink);
+      this.#stem.endBackwardAtImages(input, sink);
     });
     input.dispose();
     this.#stem.reportStatistics(sink);

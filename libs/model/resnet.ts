@@ -41,6 +41,14 @@ export interface NetworkPlan {
   readonly imageChannels: number;
 }
 
+/**
+ * Whether a pass over this net saves memory where that costs a little time: nets for large images, which keep gigabytes between
+ * forward and backward. Those for small ones keep a few dozen megabytes, and each of their passes over memory counts.
+ */
+export function isFrugal({ stemPool }: NetworkPlan): boolean {
+  return stemPool;
+}
+
 const BOTTLENECK_EXPANSION = 4;
 const IMAGE_CHANNELS = 3;
 

@@ -50,6 +50,8 @@ export function kernelHash(level: number): string {
         const outputs = runKernel('LockstepBatchNorm', attributes, [x, gamma, beta, ...residuals], 4);
         const [y, mean, , inverse] = outputs as [Tensor, Tensor, Tensor, Tensor];
         outputs.forEach(add);
+        const again = [type, flag('rectify', true), int('residuals', residuals.length), int('level', level)];
+        runKernel('LockstepNormaliseAgain', again, [x, gamma, beta, mean, inverse, ...residuals], 1).forEach(add);
         const backward = [type, flag('rectified', true), int('addends', 1), int('outputs', residuals.length)];
         runKernel(
           'LockstepBatchNormGrad',

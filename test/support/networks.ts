@@ -1,9 +1,12 @@
 // Owns: small nets, images and one-call passes for tests of the engine. Refuses to know: what is expected of them.
 
+import { DeviceParameters } from '#model/device-parameters.js';
+import { roundToBfloat16 } from '#model/float-arrays.js';
 import type { ModelSpec } from '#model/job-spec.js';
 import { Network } from '#model/network.js';
 import type { LossResult, Precision } from '#model/network.js';
-import { initialState } from '#model/parameters.js';
+import { elementsOf, exactRanges } from '#model/parameter-forms.js';
+import { initialState, layoutOf } from '#model/parameters.js';
 import { randomStream } from '#model/random.js';
 import { planOf } from '#model/resnet.js';
 import { readInto } from '#model/tensorflow/bfloat16.js';
@@ -40,7 +43,7 @@ export function randomBatch(
  * block is small: deep nets then do not blow rounding up from block to block, and errors mean something.
  */
 export function randomParameters(
-  network: Network,
+  network: Pick<Network, 'layout'>,
   model: ModelSpec,
 ): { parameters: Float32Array; statistics: Float32Array } {
   const { layout } = network;
@@ -54,6 +57,23 @@ export function randomParameters(
     for (let i = 0; i < entry.size; i++) state.parameters[entry.offset + i] = centre + spread * random.normal();
   }
   return state;
+}
+
+/** What a coordinator sends of parameters in bfloat16. */
+export function roundedForm(
+  { layout }: Pick<Network, 'layout'>,
+  parameters: Float32Array,
+): { bits: Uint16Array; exact: Float32Array } {
+  const bits = new Uint16Array(parameters.length);
+  roundToBfloat16(parameters, bits);
+  const ranges = exactRanges(layout, 'bfloat16');
+  const exact = new Float32Array(elementsOf(ranges));
+  let at = 0;
+  for (const { from, to } of ranges) {
+    exact.set(parameters.subarray(from, to), at);
+    at += to - from;
+  }
+  return { bits, exact };
 }
 
 export interface PassResult extends LossResult {
@@ -75,6 +95,15 @@ export function pass(network: Network, images: Float32Array, labels: Int32Array,
     onStatistics: (entry, values) => statistics.set(values, entry.offset),
   });
   return { ...result, gradient, statistics, order };
+}
+
+/** Random parameters on the device, without a net. The caller disposes them. */
+export function loadedParameters(model: ModelSpec, precision: Precision): DeviceParameters {
+  const layout = layoutOf(model);
+  const source = new DeviceParameters(layout, precision);
+  const { parameters, statistics } = randomParameters({ layout }, model);
+  source.load(parameters, statistics);
+  return source;
 }
 
 /** A net with random parameters, loaded. The caller disposes it. */

@@ -14,9 +14,12 @@ export const composedBatchNorm: BatchNormRoute = {
     return { output: finish(normalised, after), trace: { batchMean, batchVariance, reserves } };
   },
 
-  gradients(gradient, { x, gamma, trace, rectified, hadResidual }, epsilon) {
+  gradients(gradient, { x, gamma, trace, rectified, output, hadResidual }, epsilon) {
     let current = joined(gradient);
-    if (rectified !== undefined) current = replaced(current, reluGrad(current, rectified));
+    if (rectified) {
+      if (output === undefined) throw new Error('the gradient of a rectifier wants its output');
+      current = replaced(current, reluGrad(current, output));
+    }
     const outputs = fusedBatchNormGrad(current, x, gamma, trace.reserves, epsilon);
     const [input, gammaGradient, betaGradient, ...unused] = outputs as [Tensor, Tensor, Tensor, ...Tensor[]];
     for (const tensor of [...unused, ...trace.reserves]) tensor.dispose();

@@ -1,7 +1,12 @@
 // Owns: batch norm by our own kernels, which add and rectify on the way (libs/model/native/batch_norm.cc).
 // Refuses to know: devices that these kernels do not run on.
 
-import { lockstepBatchNorm, lockstepBatchNormGrad, lockstepNormalise } from '../tensorflow/lockstep-kernels.js';
+import {
+  lockstepBatchNorm,
+  lockstepBatchNormGrad,
+  lockstepNormalise,
+  lockstepNormaliseAgain,
+} from '../tensorflow/lockstep-kernels.js';
 import type { Tensor } from '../tensorflow/tensor.js';
 import type { BatchNormRoute } from './batch-norm.js';
 
@@ -12,10 +17,16 @@ export const fusedBatchNorm: BatchNormRoute = {
     return { output, trace: { batchMean, batchVariance, reserves: [inverseDeviation] } };
   },
 
-  gradients({ main, addend }, { x, gamma, beta, trace, rectified, hadResidual }) {
+  normaliseAgain(x, gamma, beta, { batchMean, reserves }, { residual, rectify }) {
+    const [inverseDeviation] = reserves as [Tensor];
+    return lockstepNormaliseAgain(x, [gamma, beta, batchMean, inverseDeviation], residual, rectify);
+  },
+
+  gradients({ main, addend }, { x, gamma, beta, trace, rectified, output, hadResidual }) {
     const [inverseDeviation] = trace.reserves as [Tensor];
     const outputs = lockstepBatchNormGrad(main, addend, x, [gamma, beta, trace.batchMean, inverseDeviation], {
       rectified,
+      output,
       hadResidual,
     });
     const [input, gammaGradient, betaGradient, residual] = outputs as [Tensor, Tensor, Tensor, Tensor | undefined];

@@ -26,6 +26,8 @@ const forms = [
 const tensorsOf = <Keys extends string>(arrays: Record<Keys, Array64>): Record<Keys, Tensor> =>
   Object.fromEntries(Object.entries<Array64>(arrays).map(([key, array]) => [key, tensorOf(array)])) as never;
 
+const bitsOf = ({ buffer, byteOffset, length }: Float32Array): Int32Array => new Int32Array(buffer, byteOffset, length);
+
 describe.each(forms)('batch norm, $route, residual: $residual, rectified: $rectify', ({ route, residual, rectify }) => {
   const arrays = {
     x: randomArray([3, 4, 4, 5], 'x'),
@@ -55,7 +57,10 @@ describe.each(forms)('batch norm, $route, residual: $residual, rectified: $recti
     const unbiased = variance.map((value) => (value * count) / (count - 1));
     expect(relativeError(trace.batchVariance.readFloat32(), unbiased)).toBeLessThan(1e-6);
 
-    const pass = { ...tensors, trace, rectified: rectify ? output : undefined, hadResidual: residual };
+    const again = routes[route].normaliseAgain?.(tensors.x, tensors.gamma, tensors.beta, trace, after);
+    if (again !== undefined) expect(bitsOf(take(again))).toEqual(bitsOf(output.readFloat32()));
+    const wanted = rectify && (residual || again === undefined) ? output : undefined;
+    const pass = { ...tensors, trace, rectified: rectify, output: wanted, hadResidual: residual };
     const gradient = { main: tensorOf(slope), addend: tensorOf(addend) };
     const gradients = routes[route].gradients(gradient, pass, epsilon);
     const weights = slope.data.map((value, i) => value + addend.data[i]!);

@@ -40,8 +40,9 @@ export interface NormalisedPass {
   readonly gamma: Tensor;
   readonly beta: Tensor;
   readonly trace: BatchNormTrace;
-  /** The rectified output, where the pass rectified. */
-  readonly rectified: Tensor | undefined;
+  readonly rectified: boolean;
+  /** What the pass gave. With `normaliseAgain` it is wanted only where it was rectified with a residual. */
+  readonly output: Tensor | undefined;
   readonly hadResidual: boolean;
 }
 
@@ -54,6 +55,11 @@ export interface BatchNormRoute {
     epsilon: number,
     after: Aftermath,
   ): { output: Tensor; trace: BatchNormTrace };
+  /**
+   * The output of a pass again, bit by bit, so that it need not be kept; all is borrowed. Not there where the gradient wants the
+   * output anyway.
+   */
+  readonly normaliseAgain?: (x: Tensor, gamma: Tensor, beta: Tensor, trace: BatchNormTrace, after: Aftermath) => Tensor;
   /** Consumes the gradient of the output. Frees the trace's reserves; the batch statistics stay the caller's. */
   gradients(gradient: SplitGradient, pass: NormalisedPass, epsilon: number): BatchNormGradients;
   /** Normalises with running statistics, for evaluation; consumes x. */

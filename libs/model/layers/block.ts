@@ -6,6 +6,7 @@ import type { BlockPlan } from '../resnet.js';
 import type { Tensor } from '../tensorflow/tensor.js';
 import type { Activation } from './activation.js';
 import { ConvolutionUnit } from './convolution-unit.js';
+import type { Lent } from './lent.js';
 import { shortcutOf } from './shortcut.js';
 import type { Shortcut } from './shortcut.js';
 import type { GradientSink, ParameterSource } from './sink.js';
@@ -20,7 +21,14 @@ export class Block {
   readonly #last: ConvolutionUnit;
   readonly #shortcut: Shortcut | undefined;
 
-  constructor(plan: BlockPlan, activation: Activation, source: ParameterSource, rule: KernelRule) {
+  /** @param frugal whether outputs within the block are freed in forward and made again in backward, where that can be */
+  constructor(
+    plan: BlockPlan,
+    activation: Activation,
+    source: ParameterSource,
+    rule: KernelRule,
+    private readonly frugal: boolean,
+  ) {
     this.name = plan.name;
     this.#shortcut = shortcutOf(plan.shortcut, source, rule);
     const units = plan.convolutions.map((convolution) => new ConvolutionUnit(convolution, activation, source, rule));
@@ -28,30 +36,40 @@ export class Block {
     this.#inner = units;
   }
 
+  /** Of its last forward in training. */
+  get output(): Lent {
+    return this.#last;
+  }
+
   /** Borrows x. In training the block owns its output until its backward; in evaluation the caller does. */
   forward(x: Tensor, training: boolean): Tensor {
     let main = x;
-    for (const unit of this.#inner) {
-      const next = unit.forward(main, training);
+    let maker: ConvolutionUnit | undefined;
+    const advance = (next: Tensor, unit: ConvolutionUnit): void => {
       if (!training && main !== x) main.dispose();
+      if (training && this.frugal) maker?.giveBack();
       main = next;
-    }
+      maker = unit;
+    };
+    for (const unit of this.#inner) advance(unit.forward(main, training), unit);
     const side = this.#shortcut?.forward(x, training);
-    const output = this.#last.forward(main, training, side);
-    if (!training && main !== x) main.dispose();
+    advance(this.#last.forward(main, training, side), this.#last);
     if (side !== x) side?.dispose();
-    return output;
+    return main;
   }
 
   /**
    * Consumes the gradient of the output and returns that of the input. The shortcut's parameters lie behind the main
    * path's in the layout, so theirs are reported first.
+   * @param x what forward read
    */
-  backward(gradient: SplitGradient, sink: GradientSink): SplitGradient {
+  backward(gradient: SplitGradient, x: Lent, sink: GradientSink): SplitGradient {
     const shared = this.#last.beginBackward(gradient);
-    const addend = shared === undefined ? undefined : this.#shortcut?.backward(shared, sink);
-    let main = this.#last.endBackward(sink);
-    for (const unit of this.#inner.toReversed()) main = unit.backward(whole(main), sink);
+    const addend = shared === undefined ? undefined : this.#shortcut?.backward(shared, x, sink);
+    let main = this.#last.endBackward(this.#inner.at(-1) ?? x, sink);
+    for (const [index, unit] of [...this.#inner.entries()].toReversed()) {
+      main = unit.backward(whole(main), index === 0 ? x : (this.#inner[index - 1] as ConvolutionUnit), sink);
+    }
     return { main, addend };
   }
 

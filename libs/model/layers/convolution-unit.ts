@@ -10,8 +10,9 @@ import { activate, activationGradient } from './activation.js';
 import type { Activation } from './activation.js';
 import { batchNorm, BATCH_NORM_EPSILON } from './batch-norm.js';
 import type { Aftermath, BatchNormTrace } from './batch-norm.js';
-import { convolve, filterGradient, inputGradient, releaseTrace } from './convolution.js';
-import type { ConvolutionTrace } from './convolution.js';
+import { convolve, filterGradient, inputGradient } from './convolution.js';
+import type { ServedWindow } from './convolution.js';
+import type { Lent } from './lent.js';
 import { emit } from './sink.js';
 import type { GradientSink, ParameterSource } from './sink.js';
 import { joined, whole } from './split-gradient.js';
@@ -25,27 +26,29 @@ interface NormEntries {
 }
 
 interface Trace {
-  readonly convolution: ConvolutionTrace;
+  readonly inputShape: readonly number[];
   /** The convolution's output and what batch norm left, where there is batch norm. */
   readonly norm: { readonly input: Tensor; readonly trace: BatchNormTrace } | undefined;
-  /** The activation's output, where there is an activation: owned here, lent to the next layer. */
-  readonly activated: Tensor | undefined;
+  /** The activation's output, where there is an activation: owned here, lent to the next layer. Gone while it is given back. */
+  activated: Tensor | undefined;
   readonly hadResidual: boolean;
 }
 
 /** A backward pass that has come as far as the convolution's output. */
 interface HalfWay {
-  readonly convolution: ConvolutionTrace;
+  readonly inputShape: readonly number[];
   /** Of the convolution's output. */
   readonly gradient: Tensor;
   readonly norm: { readonly gamma: Tensor; readonly beta: Tensor } | undefined;
 }
 
 /**
- * In training, the output of a unit with activation stays the unit's own until its backward; a unit without activation
- * gives its output away. In evaluation the caller owns the output. Inputs are always borrowed, gradients consumed.
+ * In training, the output of a unit with activation stays the unit's own until its backward, or is made again there; a unit
+ * without activation gives its output away. In evaluation the caller owns the output. Inputs are always borrowed, gradients
+ * consumed.
  */
-export class ConvolutionUnit {
+export class ConvolutionUnit implements Lent {
+  readonly #window: ServedWindow;
   readonly #filter: TensorEntry;
   readonly #bias: TensorEntry | undefined;
   readonly #norm: NormEntries | undefined;
@@ -57,9 +60,10 @@ export class ConvolutionUnit {
     private readonly plan: ConvolutionPlan,
     private readonly activation: Activation | undefined,
     private readonly source: ParameterSource,
-    private readonly rule: KernelRule,
+    rule: KernelRule,
   ) {
-    const { name, norm } = plan;
+    const { name, norm, kernel, stride } = plan;
+    this.#window = { kernel, stride, rule };
     this.#filter = source.entry(`${name}.weight`);
     this.#bias = norm === undefined ? source.entry(`${name}.bias`) : undefined;
     this.#norm =
@@ -75,7 +79,7 @@ export class ConvolutionUnit {
 
   /** @param residual added before the activation; borrowed */
   forward(x: Tensor, training: boolean, residual?: Tensor): Tensor {
-    const { output: convolved, trace } = convolve(x, this.source.tensor(this.#filter), this.plan, this.rule);
+    const convolved = convolve(x, this.source.tensor(this.#filter), this.#window);
     // Batch norm rectifies on its way; other activations are passes of their own.
     const after = { residual, rectify: this.activation === 'relu' };
     const { output: shifted, norm } = this.#shift(convolved, training, after);
@@ -86,11 +90,37 @@ export class ConvolutionUnit {
     }
     if (training) {
       const activated = this.activation === undefined ? undefined : output;
-      this.#trace = { convolution: trace, norm, activated, hadResidual: residual !== undefined };
-    } else {
-      releaseTrace(trace);
+      this.#trace = { inputShape: x.shape, norm, activated, hadResidual: residual !== undefined };
     }
     return output;
+  }
+
+  lend(): Tensor {
+    const trace = this.#trace;
+    if (trace === undefined) throw new Error(`${this.plan.name}: no forward pass in training has left an output`);
+    trace.activated ??= this.#again(trace)?.();
+    if (trace.activated === undefined) throw new Error(`${this.plan.name}: the output is its reader's`);
+    return trace.activated;
+  }
+
+  giveBack(): void {
+    const trace = this.#trace;
+    if (trace?.activated === undefined || this.#again(trace) === undefined) return;
+    trace.activated.dispose();
+    trace.activated = undefined;
+  }
+
+  /**
+   * How the output is made again from what backward wants anyway: one pass over memory, and a quarter of what a bottleneck
+   * without its last convolution would keep. Undefined where backward wants the output too.
+   */
+  #again({ norm, hadResidual }: Trace): (() => Tensor) | undefined {
+    const { normaliseAgain } = batchNorm();
+    const entries = this.#norm;
+    const wantsOutput = hadResidual || this.activation !== 'relu';
+    if (normaliseAgain === undefined || entries === undefined || norm === undefined || wantsOutput) return undefined;
+    const [gamma, beta] = [this.source.tensor(entries.gamma), this.source.tensor(entries.beta)];
+    return () => normaliseAgain(norm.input, gamma, beta, norm.trace, { residual: undefined, rectify: true });
   }
 
   /** Batch norm or bias, then the residual. In training with batch norm, `convolved` is kept in the result's `norm`. */
@@ -123,16 +153,16 @@ export class ConvolutionUnit {
     const trace = this.#trace;
     if (trace === undefined) throw new Error(`${this.plan.name}: backward without a forward pass in training`);
     this.#trace = undefined;
-    const { convolution, norm, activated, hadResidual } = trace;
+    const { inputShape, norm, activated, hadResidual } = trace;
     if (this.#norm === undefined || norm === undefined) {
       const current = this.#beforeActivation(gradient, activated);
       activated?.dispose();
-      this.#halfWay = { convolution, gradient: current, norm: undefined };
+      this.#halfWay = { inputShape, gradient: current, norm: undefined };
       // Nothing writes into gradients without batch norm, so two may share their memory.
       return hadResidual ? reshape(current, current.shape) : undefined;
     }
-    const rectified = this.activation === 'relu' ? activated : undefined;
-    const current = rectified === undefined ? whole(this.#beforeActivation(gradient, activated)) : gradient;
+    const rectified = this.activation === 'relu';
+    const current = rectified ? gradient : whole(this.#beforeActivation(gradient, activated));
     const { input, residual, ...parameters } = batchNorm().gradients(
       current,
       {
@@ -141,6 +171,7 @@ export class ConvolutionUnit {
         beta: this.source.tensor(this.#norm.beta),
         trace: norm.trace,
         rectified,
+        output: activated,
         hadResidual,
       },
       BATCH_NORM_EPSILON,
@@ -148,7 +179,7 @@ export class ConvolutionUnit {
     activated?.dispose();
     norm.input.dispose();
     this.#statistics = norm.trace;
-    this.#halfWay = { convolution, gradient: input, norm: parameters };
+    this.#halfWay = { inputShape, gradient: input, norm: parameters };
     return residual;
   }
 
@@ -160,41 +191,42 @@ export class ConvolutionUnit {
     return before;
   }
 
-  /** The second half: reports the gradients of bias or beta and gamma, then of the filter, and returns the input's. */
-  endBackward(sink: GradientSink): Tensor {
-    const { gradient, convolution } = this.#reportParameters(sink);
-    const input = inputGradient(gradient, this.source.tensor(this.#filter), this.plan, convolution);
+  /**
+   * The second half: reports the gradients of bias or beta and gamma, then of the filter, and returns the input's.
+   * @param x what forward read
+   */
+  endBackward(x: Lent, sink: GradientSink): Tensor {
+    const { gradient, inputShape } = this.#reportParameters(x.lend(), sink);
+    x.giveBack();
+    const input = inputGradient(gradient, this.source.tensor(this.#filter), this.#window, inputShape);
     gradient.dispose();
-    releaseTrace(convolution);
     return input;
   }
 
   /** The second half for the first layer: nobody asks for the gradient of the images. */
-  endBackwardAtImages(sink: GradientSink): void {
-    const { gradient, convolution } = this.#reportParameters(sink);
-    gradient.dispose();
-    releaseTrace(convolution);
+  endBackwardAtImages(images: Tensor, sink: GradientSink): void {
+    this.#reportParameters(images, sink).gradient.dispose();
   }
 
-  #reportParameters(sink: GradientSink): HalfWay {
+  #reportParameters(x: Tensor, sink: GradientSink): HalfWay {
     const halfWay = this.#halfWay;
     if (halfWay === undefined) throw new Error(`${this.plan.name}: the end of a backward pass that has not begun`);
     this.#halfWay = undefined;
-    const { gradient, convolution, norm } = halfWay;
+    const { gradient, norm } = halfWay;
     if (this.#norm !== undefined && norm !== undefined) {
       emit(sink, this.#norm.beta, norm.beta);
       emit(sink, this.#norm.gamma, norm.gamma);
     } else {
       emit(sink, this.#bias as TensorEntry, biasGradient(gradient));
     }
-    emit(sink, this.#filter, filterGradient(gradient, this.#filter.shape, this.plan, convolution));
+    emit(sink, this.#filter, filterGradient(x, gradient, this.#filter.shape, this.#window));
     return halfWay;
   }
 
   /** Both halves, for a unit without a residual. */
-  backward(gradient: SplitGradient, sink: GradientSink): Tensor {
+  backward(gradient: SplitGradient, x: Lent, sink: GradientSink): Tensor {
     this.beginBackward(gradient);
-    return this.endBackward(sink);
+    return this.endBackward(x, sink);
   }
 
   /** Reports the batch statistics of the pass whose backward has ended, and frees them. */

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { convolution64, dot64, numericGradient, relativeError } from '../../../test/support/float64-layers.js';
 import { randomArray, take, tensorOf } from '../../../test/support/random-tensors.js';
 import { liveTensors } from '../tensorflow/tensor.js';
-import { convolve, filterGradient, inputGradient, releaseTrace } from './convolution.js';
+import { convolve, filterGradient, inputGradient } from './convolution.js';
 import { geometryOf } from './window.js';
 
 let before = 0;
@@ -26,17 +26,16 @@ const cases = [1, 3, 7].flatMap((kernel) =>
 
 describe('convolution against float64 and finite differences', () => {
   it.each(cases)('kernel $kernel, stride $stride, side $side, by $served', ({ kernel, stride, side, served }) => {
-    const window = { kernel, stride };
+    const window = { kernel, stride, rule: () => served };
     const x = randomArray([2, side, side, 3], 'x');
     const filter = randomArray([kernel, kernel, 3, 4], 'filter');
     const expected = convolution64(x, filter, stride);
     const slope = randomArray(expected.shape, 'slope');
     const [xTensor, filterTensor, slopeTensor] = [tensorOf(x), tensorOf(filter), tensorOf(slope)];
 
-    const { output, trace } = convolve(xTensor, filterTensor, window, () => served);
-    const filterSlope = filterGradient(slopeTensor, filter.shape, window, trace);
-    const inputSlope = inputGradient(slopeTensor, filterTensor, window, trace);
-    releaseTrace(trace);
+    const output = convolve(xTensor, filterTensor, window);
+    const filterSlope = filterGradient(xTensor, slopeTensor, filter.shape, window);
+    const inputSlope = inputGradient(slopeTensor, filterTensor, window, x.shape);
 
     expect(output.shape).toEqual(expected.shape);
     expect(inputSlope.shape).toEqual(x.shape);

@@ -15,6 +15,8 @@ const WINDOW = { kernel: 3, stride: 2 } as const;
 const LOWEST = -3e38;
 
 export const composedMaxPool: MaxPoolRoute = {
+  keepsInput: true,
+
   forward(x, notNegative) {
     const geometry = geometryOf(WINDOW, x.shape[1] ?? 0, x.shape[2] ?? 0);
     // SAME pads max pools with 'nothing'; only the padding by hand has to be filled, with zeros where nothing is less.

@@ -11,6 +11,13 @@ export function padWindow(x: Tensor, geometry: WindowGeometry, fill?: Tensor): T
   return pad(x, [[0, 0], ...geometry.explicit, [0, 0]], fill);
 }
 
+export function paddedShape(shape: readonly number[], { explicit }: WindowGeometry): readonly number[] {
+  const [n = 0, height = 0, width = 0, channels = 0] = shape;
+  if (explicit === undefined) return shape;
+  const [rows, columns] = explicit;
+  return [n, height + rows[0] + rows[1], width + columns[0] + columns[1], channels];
+}
+
 /** The gradient without the rows and columns that `padWindow` added; consumes `gradient`. */
 export function cropWindow(gradient: Tensor, geometry: WindowGeometry, inputShape: readonly number[]): Tensor {
   if (geometry.explicit === undefined) return gradient;

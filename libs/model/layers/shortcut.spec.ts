@@ -4,6 +4,8 @@ import type { Array64 } from '../../../test/support/float64-layers.js';
 import { randomArray, take, tensorOf } from '../../../test/support/random-tensors.js';
 import { liveTensors } from '../tensorflow/tensor.js';
 import { fixedRule } from '../kernel-table.js';
+import type { Tensor } from '../tensorflow/tensor.js';
+import type { Lent } from './lent.js';
 import { shortcutOf } from './shortcut.js';
 import type { GradientSink, ParameterSource } from './sink.js';
 
@@ -16,6 +18,8 @@ const source: ParameterSource = {
     throw new Error('no parameters here');
   },
 };
+
+const lent = (x: Tensor): Lent => ({ lend: () => x, giveBack: () => undefined });
 
 /** Option A written out. */
 function subsample64(x: Array64, stride: number, outputs: number): Array64 {
@@ -49,7 +53,7 @@ describe('shortcut A', () => {
     const output = shortcut.forward(xTensor, true);
     expect(output.shape).toEqual(expected.shape);
     expect(relativeError(take(output), expected.data)).toBe(0);
-    const gradient = shortcut.backward(slopeTensor, sink);
+    const gradient = shortcut.backward(slopeTensor, lent(xTensor), sink);
     const byInput = numericGradient((moved) => dot64(subsample64(moved, stride, outputs).data, slope.data), x);
     expect(relativeError(take(gradient), byInput)).toBeLessThan(1e-6);
     xTensor.dispose();
@@ -61,7 +65,7 @@ it('identity hands its argument through, plain nets have none', () => {
   const x = tensorOf(randomArray([1, 2, 2, 3], 'x'));
   const identity = shortcutOf({ kind: 'identity' }, source, fixedRule)!;
   expect(identity.forward(x, true)).toBe(x);
-  expect(identity.backward(x, sink)).toBe(x);
+  expect(identity.backward(x, lent(x), sink)).toBe(x);
   expect(shortcutOf({ kind: 'none' }, source, fixedRule)).toBeUndefined();
   x.dispose();
 });

@@ -6,6 +6,7 @@ import type { ShortcutPlan } from '../resnet.js';
 import { pad, slice } from '../tensorflow/kernels.js';
 import type { Tensor } from '../tensorflow/tensor.js';
 import { ConvolutionUnit } from './convolution-unit.js';
+import type { Lent } from './lent.js';
 import type { GradientSink, ParameterSource } from './sink.js';
 import { whole } from './split-gradient.js';
 import { spreadOut, thin } from './thinning.js';
@@ -13,8 +14,8 @@ import { spreadOut, thin } from './thinning.js';
 export interface Shortcut {
   /** Borrows x. Returns x itself or a new tensor, which is then the caller's. */
   forward(x: Tensor, training: boolean): Tensor;
-  /** Consumes the gradient of the sum and returns that of the input. */
-  backward(gradient: Tensor, sink: GradientSink): Tensor;
+  /** Consumes the gradient of the sum and returns that of the input. @param x what forward read */
+  backward(gradient: Tensor, x: Lent, sink: GradientSink): Tensor;
   reportStatistics(sink: GradientSink): void;
 }
 
@@ -45,8 +46,8 @@ class Projection implements Shortcut {
     return this.unit.forward(x, training);
   }
 
-  backward(gradient: Tensor, sink: GradientSink): Tensor {
-    return this.unit.backward(whole(gradient), sink);
+  backward(gradient: Tensor, x: Lent, sink: GradientSink): Tensor {
+    return this.unit.backward(whole(gradient), x, sink);
   }
 
   reportStatistics(sink: GradientSink): void {

@@ -9,6 +9,7 @@ import {
   lockstepBatchNormGrad,
   lockstepKernelsVersion,
   lockstepMaxPool,
+  lockstepNormaliseAgain,
 } from './lockstep-kernels.js';
 import { liveTensors, Tensor } from './tensor.js';
 
@@ -79,7 +80,7 @@ describe.each([
     expect(difference(wide(mine[1]), wide(theirs[1]))).toBeLessThan(2e-6);
     expect(difference(wide(mine[2]), wide(theirs[2]))).toBeLessThan(2e-6);
     const vectors = [gamma, beta, mine[1], mine[3]] as const;
-    const pass = { rectified: theirY, hadResidual: true };
+    const pass = { rectified: true, output: theirY, hadResidual: true };
     const gradients = own(lockstepBatchNormGrad(gradient, undefined, x, vectors, pass));
     expect(difference(wide(gradients[3]!), wide(theirMasked))).toBe(0);
     // Two samples of a channel leave nothing but rounding in the gradient of their input.
@@ -87,6 +88,19 @@ describe.each([
       expect(difference(wide(gradients[index]!), wide(theirGradients[index]!)), `output ${index}`).toBeLessThan(
         shape[1] === 1 ? 2e-3 : 1e-5,
       );
+    }
+  });
+
+  it.each(['float32', 'bfloat16'] as const)('the output can be made again, bit by bit, %s', (dtype) => {
+    const [x, side] = ['x', 'side'].map((key) => own(cast(random(shape, key), dtype))) as [Tensor, Tensor];
+    const [gamma, beta] = [random(channels, 'gamma'), random(channels, 'beta')];
+    for (const residual of [undefined, side]) {
+      for (const rectify of [false, true]) {
+        const made = own(lockstepBatchNorm(x, gamma, beta, residual, epsilon, rectify));
+        const [y, mean, , inverse] = made as [Tensor, Tensor, Tensor, Tensor];
+        const again = own(lockstepNormaliseAgain(x, [gamma, beta, mean, inverse], residual, rectify));
+        expect(wide(again)).toEqual(wide(y));
+      }
     }
   });
 
@@ -112,9 +126,9 @@ describe.each([
     expect(wide(rounded[0])).toEqual(wide(narrow(exact[0])));
     expect(wide(rounded[1])).toEqual(wide(exact[1]));
     const vectors = [gamma, beta, exact[1], exact[3]] as const;
-    const pass = (rectified: Tensor) => ({ rectified, hadResidual: false });
-    const wideGradients = own(lockstepBatchNormGrad(wideGradient, undefined, wideX, vectors, pass(exact[0])));
-    const gradients = own(lockstepBatchNormGrad(gradient, undefined, x, vectors, pass(rounded[0])));
+    const pass = { rectified: true, output: undefined, hadResidual: false };
+    const wideGradients = own(lockstepBatchNormGrad(wideGradient, undefined, wideX, vectors, pass));
+    const gradients = own(lockstepBatchNormGrad(gradient, undefined, x, vectors, pass));
     expect(wide(gradients[0]!)).toEqual(wide(narrow(wideGradients[0]!)));
     expect(wide(gradients[1]!)).toEqual(wide(wideGradients[1]!));
   });
@@ -171,7 +185,7 @@ describe('numbers gone wrong', () => {
     ];
     expect([...y.readFloat32()].map(Number.isNaN).indexOf(true)).toBe(1);
     const gradient = of([1, Number.NaN, 1, 1, 1, 1, 1, 1], [4, 1, 1, 2]);
-    const pass = { rectified: y, hadResidual: true };
+    const pass = { rectified: true, output: y, hadResidual: true };
     const outputs = own(lockstepBatchNormGrad(gradient, undefined, x, [...vectors, mean, inverse], pass));
     expect([...outputs[1]!.readFloat32()].map(Number.isNaN)).toEqual([false, true]);
     expect([...outputs[2]!.readFloat32()].map(Number.isNaN)).toEqual([false, true]);

@@ -53,22 +53,37 @@ export function lockstepNormalise(
   return runSingle('LockstepNormalise', attributes, present(x, ...parameters, residual));
 }
 
+/** The y that `lockstepBatchNorm` gave for the same arguments, bit by bit, from the mean and inverse deviation that it gave. */
+export function lockstepNormaliseAgain(
+  x: Tensor,
+  parameters: readonly [gamma: Tensor, beta: Tensor, mean: Tensor, inverseDeviation: Tensor],
+  residual: Tensor | undefined,
+  rectify: boolean,
+): Tensor {
+  const residuals = count(residual);
+  const attributes = attributesFor(`lockstepagain${x.dtype}${rectify}${residuals}`, () => [
+    typeAttribute('T', x.dtype),
+    flag('rectify', rectify),
+    int('residuals', residuals),
+  ]);
+  return runSingle('LockstepNormaliseAgain', attributes, present(x, ...parameters, residual));
+}
+
 /**
  * Gradients of input, gamma and beta, and of the residual where there was one, from the gradient `gradient + addend` of the
  * output. Consumes the memory of `gradient`, in which one of the outputs lies afterwards: dispose it unread.
- * @param pass `rectified` is the output where it was rectified
+ * @param pass `output` is wanted where it was rectified with a residual: otherwise x tells what the rectifier let through
  */
 export function lockstepBatchNormGrad(
   gradient: Tensor,
   addend: Tensor | undefined,
   x: Tensor,
   vectors: readonly [gamma: Tensor, beta: Tensor, mean: Tensor, inverseDeviation: Tensor],
-  pass: { readonly rectified: Tensor | undefined; readonly hadResidual: boolean },
+  pass: { readonly rectified: boolean; readonly output: Tensor | undefined; readonly hadResidual: boolean },
 ): Tensor[] {
   const residuals = pass.hadResidual ? 1 : 0;
-  const rectified = pass.rectified !== undefined;
-  // Without a residual the kernel finds out from x what the rectifier let through, which spares it reading the output.
-  const output = pass.hadResidual ? pass.rectified : undefined;
+  const { rectified } = pass;
+  const output = pass.hadResidual && rectified ? pass.output : undefined;
   const key = `lockstepbngrad${x.dtype}${rectified}${count(addend)}${residuals}`;
   const attributes = attributesFor(key, () => [
     typeAttribute('T', x.dtype),
