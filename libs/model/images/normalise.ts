@@ -1,7 +1,9 @@
 // Owns: turning RGB bytes into the normalised numbers that a network sees, mirrored and recoloured on the way.
 // Refuses to know: which pixels these are.
+import { imageMemory } from './image-memory.js';
 
-const LEVELS = 256;
+/** Of what is made: three float32. */
+const PIXEL_BYTES = 12;
 
 /**
  * @param pixels RGB, pixel by pixel, in rows of `width`
@@ -16,15 +18,20 @@ export function normaliseInto(
   table: Float32Array,
   out: Float32Array,
 ): void {
-  const rowLength = 3 * width;
-  const step = flip ? -3 : 3;
-  for (let row = 0; row < pixels.length; row += rowLength) {
-    let target = flip ? row + rowLength - 3 : row;
-    for (let pixel = row; pixel < row + rowLength; pixel += 3) {
-      out[target] = table[pixels[pixel]!]!;
-      out[target + 1] = table[LEVELS + pixels[pixel + 1]!]!;
-      out[target + 2] = table[2 * LEVELS + pixels[pixel + 2]!]!;
-      target += step;
-    }
-  }
+  imageMemory.within(() => {
+    const from = imageMemory.take(pixels.length);
+    const tableAt = imageMemory.take(table.byteLength);
+    const to = imageMemory.take(4 * pixels.length);
+    imageMemory.bytes.set(pixels, from);
+    imageMemory.floats(tableAt, table.length).set(table);
+    const { normalise } = imageMemory.kernels;
+    const end = from + pixels.length;
+    if (flip) {
+      for (let row = from; row < end; row += 3 * width) {
+        const last = row + 3 * (width - 1);
+        normalise(row, row + 3 * width, tableAt, to + 4 * (last - from), -PIXEL_BYTES);
+      }
+    } else normalise(from, end, tableAt, to, PIXEL_BYTES);
+    out.set(imageMemory.floats(to, pixels.length));
+  });
 }

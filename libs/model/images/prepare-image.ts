@@ -4,7 +4,7 @@ import { normalisationTable } from '../augment.js';
 import type { EvaluationViews } from '../evaluation-views.js';
 import { decodeRegion, type ImageHeader, readHeader, type Region } from './decode.js';
 import { normaliseInto } from './normalise.js';
-import { type AxisWeights, axisWeights, resample, ResampleScratch, sourceRange } from './resample.js';
+import { type AxisWeights, axisWeights, resample, sourceRange } from './resample.js';
 import {
   type AxisView,
   centerView,
@@ -111,7 +111,6 @@ async function decodeWindow(
   return { source: await decodeRegion(bytes, header, region), region, columns, rows };
 }
 
-const scratch = new ResampleScratch();
 let resized = new Uint8Array(0);
 
 /** The wanted pixels, valid until the next call. */
@@ -119,7 +118,7 @@ function resizeWindow({ source, region, columns, rows }: Window): Uint8Array {
   const length = 3 * columns.starts.length * rows.starts.length;
   if (resized.length < length) resized = new Uint8Array(length);
   const pixels = resized.subarray(0, length);
-  resample(source, region, columns, rows, pixels, scratch);
+  resample(source, region, columns, rows, pixels);
   return pixels;
 }
 

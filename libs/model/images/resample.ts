@@ -1,5 +1,7 @@
 // Owns: antialiased bilinear resizing of 8-bit RGB images, only for the window of the result that is wanted.
 // Refuses to know: files, colours' meaning and where windows come from. Integer arithmetic: the same bytes on every machine.
+import { imageMemory } from './image-memory.js';
+import { BYTES_DOWN, LOW_BITS, TAPS_ACROSS, TAPS_DOWN, WEIGHT_BITS, WEIGHT_BYTES } from './resample-kernels.js';
 
 /** Along one axis: what is scaled, and which part of the result is wanted, in pixels. */
 export interface AxisWindow {
@@ -21,10 +23,6 @@ export interface AxisWeights {
   readonly weights: Int32Array;
   readonly stride: number;
 }
-
-/** 255 times weights that add up to 2^22 stays below 2^31. */
-const WEIGHT_BITS = 22;
-const HALF = 1 << (WEIGHT_BITS - 1);
 
 /**
  * A triangle over the source pixels, as wide as the scale where the image shrinks and two pixels wide where it grows: what
@@ -65,15 +63,8 @@ export function sourceRange({ starts, taps }: AxisWeights): { readonly first: nu
   return { first: starts[0]!, end: starts[last]! + taps[last]! };
 }
 
-/** Memory that resizing uses again and again; as long as what was asked of it most. */
-export class ResampleScratch {
-  #rows = new Uint8Array(0);
-
-  rows(bytes: number): Uint8Array {
-    if (this.#rows.length < bytes) this.#rows = new Uint8Array(bytes);
-    return this.#rows;
-  }
-}
+/** Bytes of the source that are brought to the kernels at once: they stay in the processor's cache. */
+const STRIP_BYTES = 256 * 1024;
 
 /**
  * Resizes along both axes, first across, then down, rounding to bytes in between.
@@ -87,64 +78,63 @@ export function resample(
   columns: AxisWeights,
   rows: AxisWeights,
   out: Uint8Array,
-  scratch: ResampleScratch,
 ): void {
   const { first, end } = sourceRange(rows);
+  const sourceBytes = 3 * width;
   const rowBytes = 3 * columns.starts.length;
-  const across = scratch.rows((end - first) * rowBytes);
-  for (let row = first; row < end; row++) {
-    resampleRow(source, 3 * ((row - top) * width - left), columns, across, (row - first) * rowBytes);
-  }
-  for (let row = 0; row < rows.starts.length; row++) {
-    mixRows(across, (rows.starts[row]! - first) * rowBytes, rowBytes, rows, row, out, row * rowBytes);
-  }
+  const outBytes = rows.starts.length * rowBytes;
+  const rowsAtOnce = Math.max(1, Math.floor(STRIP_BYTES / sourceBytes));
+  imageMemory.within(() => {
+    const strip = imageMemory.take(rowsAtOnce * sourceBytes);
+    const offsets = imageMemory.take(columns.starts.byteLength);
+    const across = takeWeights(columns, TAPS_ACROSS);
+    const down = takeWeights(rows, TAPS_DOWN);
+    // Kernels write beyond the end of a row, and read rows whose weights are 0.
+    const stride = roundedUp(rowBytes + 1, BYTES_DOWN);
+    const between = imageMemory.take((end - first + TAPS_DOWN) * stride);
+    const pixels = imageMemory.take(outBytes + BYTES_DOWN);
+    const { bytes, kernels } = imageMemory;
+    imageMemory.longs(offsets, columns.starts.length).set(columns.starts.map((start) => 3 * (start - left)));
+    for (let row = first; row < end; row += rowsAtOnce) {
+      const stripEnd = Math.min(end, row + rowsAtOnce);
+      bytes.set(source.subarray((row - top) * sourceBytes, (stripEnd - top) * sourceBytes), strip);
+      for (let each = row; each < stripEnd; each++) {
+        const to = between + (each - first) * stride;
+        const from = strip + (each - row) * sourceBytes;
+        kernels.across(from, to, to + rowBytes, offsets, across.at, across.bytesPerPixel);
+      }
+    }
+    for (let row = 0; row < rows.starts.length; row++) {
+      const from = between + (rows.starts[row]! - first) * stride;
+      const to = pixels + row * rowBytes;
+      const weights = down.at + row * down.bytesPerPixel;
+      const weightsEnd = weights + WEIGHT_BYTES * roundedUp(rows.taps[row]!, TAPS_DOWN);
+      kernels.down(from, to, to + rowBytes, stride, weights, weightsEnd);
+    }
+    out.set(bytes.subarray(pixels, pixels + outBytes));
+  });
 }
 
-/** One row across. `at` is where the image's column 0 would lie in `source`. */
-function resampleRow(source: Uint8Array, at: number, columns: AxisWeights, out: Uint8Array, outAt: number): void {
-  const { starts, taps, weights, stride } = columns;
-  let target = outAt;
-  for (let column = 0; column < starts.length; column++) {
-    let red = HALF;
-    let green = HALF;
-    let blue = HALF;
-    let pixel = at + 3 * starts[column]!;
-    const firstWeight = column * stride;
-    const endWeight = firstWeight + taps[column]!;
-    for (let tap = firstWeight; tap < endWeight; tap++) {
-      const weight = weights[tap]!;
-      red = (red + Math.imul(source[pixel]!, weight)) | 0;
-      green = (green + Math.imul(source[pixel + 1]!, weight)) | 0;
-      blue = (blue + Math.imul(source[pixel + 2]!, weight)) | 0;
-      pixel += 3;
+/** Puts weights into the memory as kernels want them: in pairs of taps, both upper parts, then both lower ones. */
+function takeWeights(
+  { starts, taps, weights, stride }: AxisWeights,
+  tapsAtOnce: number,
+): { readonly at: number; readonly bytesPerPixel: number } {
+  const mostTaps = taps.reduce((most, each) => Math.max(most, each), 0);
+  const bytesPerPixel = WEIGHT_BYTES * roundedUp(mostTaps, tapsAtOnce);
+  const at = imageMemory.take(starts.length * bytesPerPixel);
+  const words = imageMemory.words(at, (starts.length * bytesPerPixel) / 2).fill(0);
+  for (let index = 0; index < starts.length; index++) {
+    for (let tap = 0; tap < taps[index]!; tap++) {
+      const weight = weights[index * stride + tap]!;
+      const word = (index * bytesPerPixel) / 2 + 4 * (tap >> 1) + (tap & 1);
+      words[word] = weight >> LOW_BITS;
+      words[word + 2] = weight & ((1 << LOW_BITS) - 1);
     }
-    out[target] = red >> WEIGHT_BITS;
-    out[target + 1] = green >> WEIGHT_BITS;
-    out[target + 2] = blue >> WEIGHT_BITS;
-    target += 3;
   }
+  return { at, bytesPerPixel };
 }
 
-/** One row of the result out of several rows of bytes, of which the first begins at `at`. */
-function mixRows(
-  source: Uint8Array,
-  at: number,
-  rowBytes: number,
-  rows: AxisWeights,
-  row: number,
-  out: Uint8Array,
-  outAt: number,
-): void {
-  const taps = rows.taps[row]!;
-  const firstWeight = row * rows.stride;
-  const weights = rows.weights;
-  for (let byte = 0; byte < rowBytes; byte++) {
-    let sum = HALF;
-    let from = at + byte;
-    for (let tap = 0; tap < taps; tap++) {
-      sum = (sum + Math.imul(source[from]!, weights[firstWeight + tap]!)) | 0;
-      from += rowBytes;
-    }
-    out[outAt + byte] = sum >> WEIGHT_BITS;
-  }
+function roundedUp(count: number, unit: number): number {
+  return Math.ceil(count / unit) * unit;
 }

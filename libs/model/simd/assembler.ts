@@ -25,6 +25,7 @@ export const set = (local: number): Code => [0x21, ...unsigned(local)];
 export const i32 = (value: number): Code => [0x41, ...signed(value)];
 export const addI32: Code = [0x6a];
 export const multiplyI32: Code = [0x6c];
+export const shiftLeftI32: Code = [0x74];
 export const lessThanU: Code = [0x49];
 
 const simd = (opcode: number): Code => [0xfd, ...unsigned(opcode)];
@@ -36,11 +37,23 @@ export const load = (offset = 0): Code => memoryAt(0x00, offset);
 export const store = (offset = 0): Code => memoryAt(0x0b, offset);
 /** Four 16-bit numbers, widened to 32 bits each with zeros. */
 export const loadWidened16 = (offset = 0): Code => memoryAt(0x04, offset);
+/** The 32 bits at the address, in all four lanes. */
+export const loadSplat32 = (offset = 0): Code => memoryAt(0x09, offset);
+/** The lowest 4 bytes of a vector. */
+export const storeLowest32 = (offset = 0): Code => [...memoryAt(0x5a, offset), 0];
+/** Scalars: alignment is a hint here, too. */
+export const loadI32 = (offset = 0): Code => [0x28, 0, ...unsigned(offset)];
+export const loadByte = (offset = 0): Code => [0x2d, 0, ...unsigned(offset)];
+export const loadF32 = (offset = 0): Code => [0x2a, 0, ...unsigned(offset)];
+export const storeF32 = (offset = 0): Code => [0x38, 0, ...unsigned(offset)];
 
 /** The same 32 bits in all four lanes. */
 export const splatI32 = (value: number): Code => [...i32(value), ...simd(0x11)];
 export const splatF32: Code = simd(0x13);
 export const zero: Code = [...simd(0x0c), ...new Array<number>(16).fill(0)];
+
+/** Of two vectors, 16 bytes by their places: those of the first are 0 to 15, those of the second 16 to 31. */
+export const shuffle = (bytes: readonly number[]): Code => [...simd(0x0d), ...bytes];
 
 export const and = simd(0x4e);
 export const or = simd(0x50);
@@ -52,9 +65,18 @@ export const equalI16x8 = simd(0x2d);
 export const equalI32x4 = simd(0x37);
 export const greaterThanI32x4 = simd(0x3b);
 export const shiftLeftI32x4 = simd(0xab);
+export const shiftRightI32x4 = simd(0xac);
 export const shiftRightUI32x4 = simd(0xad);
 export const addI32x4 = simd(0xae);
+/** Products of signed 16-bit lanes, added in pairs to 32 bits. */
+export const dotI16x8 = simd(0xba);
+/** With the largest or smallest number where one does not fit. */
+export const narrowToI16x8 = simd(0x85);
 export const narrowToU16x8 = simd(0x86);
+export const narrowToU8x16 = simd(0x66);
+/** The lower or upper eight bytes, widened to 16 bits each with zeros. */
+export const extendLowU8 = simd(0x89);
+export const extendHighU8 = simd(0x8a);
 
 export const addF32x4 = simd(0xe4);
 export const subF32x4 = simd(0xe5);
@@ -66,7 +88,7 @@ export const addF64x2 = simd(0xf0);
 export const subF64x2 = simd(0xf1);
 export const mulF64x2 = simd(0xf2);
 /** Of a and b: the upper half of a, then the lower half of b. */
-export const upperThenLower: Code = [...simd(0x0d), ...Array.from({ length: 16 }, (_, byte) => byte + 8)];
+export const upperThenLower = shuffle(Array.from({ length: 16 }, (_, byte) => byte + 8));
 
 /** Runs `body`, which must advance `local`, as long as `local` is below `end`; the first time unconditionally. */
 export function loopWhileBelow(local: number, end: number, body: Code): Code {
