@@ -1,6 +1,8 @@
+import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { decodeTestWindows, type ImageRecipe, prepareImage } from './prepare-image.js';
 import { picture, pictureBytes } from './test-images.fixture.js';
+import type { ImageAugmentation } from './views.js';
 
 const plain = { mean: [0, 0, 0], std: [1, 1, 1] };
 
@@ -122,7 +124,6 @@ describe('prepareImage', () => {
     const expected = asBytes(await prepared(await upright.toBuffer()));
     // What a camera that was held on its side writes: turned pixels, and the turn that makes them upright.
     const lying = await picture(300, 280).rotate(270).png().toBuffer();
-    const { default: sharp } = await import('sharp');
     const turned = await sharp(lying).withMetadata({ orientation: 6 }).png().toBuffer();
     expect(difference(asBytes(await prepared(turned)), expected)).toEqual({ most: 0, mean: 0 });
   });
@@ -135,12 +136,62 @@ describe('prepareImage', () => {
     const jpeg = await picture(...size)
       .jpeg()
       .toBuffer();
-    const { default: sharp } = await import('sharp');
     const decoded = await sharp(jpeg).png().toBuffer();
     expect(await prepared(jpeg, { training })).toEqual(await prepared(decoded, { training }));
     const turned = await sharp(jpeg).withMetadata({ orientation: 6 }).jpeg().toBuffer();
     const upright = await sharp(turned, { autoOrient: true }).png().toBuffer();
     expect(await prepared(turned, { training })).toEqual(await prepared(upright, { training }));
+  });
+
+  describe('of a JPEG much larger than what is made of it', () => {
+    const at = { imageSize: 64 };
+    const drawn = ['paper', 'random-resized-crop'] as const;
+    const training = (augmentation: ImageAugmentation) => ({ augmentation, seed: 1, epoch: 0, sampleId: 3 });
+    const upright = (bytes: Uint8Array) => sharp(bytes, { autoOrient: true }).png().toBuffer();
+    const jpegOf = (width: number, height: number) =>
+      picture(width, height, 2).jpeg({ quality: 95, chromaSubsampling: '4:4:4' }).toBuffer();
+
+    it('sees in training nearly, but not just, what the whole shows', async () => {
+      const jpeg = await jpegOf(2048, 1536);
+      const whole = await upright(jpeg);
+      for (const augmentation of drawn) {
+        const [shrunk, full] = [
+          asBytes(await prepared(jpeg, { ...at, training: training(augmentation) })),
+          asBytes(await prepared(whole, { ...at, training: training(augmentation) })),
+        ];
+        expect(difference(shrunk, full).mean).toBeLessThan(1.5);
+        expect(difference(shrunk, full).mean).toBeGreaterThan(0);
+      }
+    });
+
+    it.each([
+      [2048, 1538],
+      [2046, 1536],
+    ])('sees just what the whole shows where sides are no multiples: %i x %i', async (...size) => {
+      const jpeg = await jpegOf(...size);
+      for (const augmentation of drawn) {
+        const recipe = { ...at, training: training(augmentation) };
+        expect(await prepared(jpeg, recipe)).toEqual(await prepared(await upright(jpeg), recipe));
+      }
+    });
+
+    it('sees just what the whole shows where EXIF turns it', async () => {
+      const turned = await sharp(await jpegOf(1536, 2048))
+        .withMetadata({ orientation: 6 })
+        .jpeg()
+        .toBuffer();
+      for (const augmentation of drawn) {
+        const recipe = { ...at, training: training(augmentation) };
+        expect(await prepared(turned, recipe)).toEqual(await prepared(await upright(turned), recipe));
+      }
+    });
+
+    it('sees just what the whole shows in tests, and in training without augmentation', async () => {
+      const jpeg = await jpegOf(2048, 1536);
+      const expected = await prepared(await upright(jpeg), at);
+      expect(await prepared(jpeg, at)).toEqual(expected);
+      expect(await prepared(jpeg, { ...at, training: training('none') })).toEqual(expected);
+    });
   });
 
   it('mirrors, and shifts the colours of, what it would see otherwise', async () => {

@@ -2,7 +2,7 @@
 // Refuses to know: where the bytes come from, threads, and who waits.
 import { normalisationTable } from '../augment.js';
 import type { EvaluationViews } from '../evaluation-views.js';
-import { decodeRegion, type ImageHeader, readHeader, type Region } from './decode.js';
+import { decodeRegion, type ImageHeader, readHeader, type Region, shrinkFor } from './decode.js';
 import { normaliseInto } from './normalise.js';
 import { type AxisWeights, axisWeights, resample, sourceRange } from './resample.js';
 import {
@@ -45,7 +45,9 @@ export async function prepareImage(bytes: Uint8Array, recipe: ImageRecipe, out: 
       ? centerView(header, imageSize)
       : trainView(training.augmentation, header, imageSize, training);
   const wanted = { width: imageSize, height: imageSize };
-  const window = await decodeWindow(bytes, header, view, wanted);
+  // What tests see is the same to the byte as elsewhere; what is drawn at random need not be.
+  const drawn = training !== undefined && training.augmentation !== 'none';
+  const window = await decodeWindow(bytes, header, view, wanted, drawn ? shrinkFor(header, scaleOf(view)) : 1);
   // From here on nothing waits: all images of a thread are resized in the same memory.
   const pixels = resizeWindow(window);
   normaliseInto(pixels, imageSize, view.flip, normalisationTable(mean, std, view.shift), out);
@@ -98,17 +100,28 @@ interface Window {
   readonly rows: AxisWeights;
 }
 
-/** Decodes no more than the wanted pixels need. */
+/** Decodes no more than the wanted pixels need, from the image made `shrink` times smaller. */
 async function decodeWindow(
   bytes: Uint8Array,
   header: ImageHeader,
   { across, down }: Pick<ImageView, 'across' | 'down'>,
   wanted: { readonly width: number; readonly height: number },
+  shrink: number,
 ): Promise<Window> {
-  const columns = weightsOf(across, wanted.width);
-  const rows = weightsOf(down, wanted.height);
+  const columns = weightsOf(shrunk(across, shrink), wanted.width);
+  const rows = weightsOf(shrunk(down, shrink), wanted.height);
   const region = regionOf(sourceRange(columns), sourceRange(rows));
-  return { source: await decodeRegion(bytes, header, region), region, columns, rows };
+  return { source: await decodeRegion(bytes, header, region, shrink), region, columns, rows };
+}
+
+/** How many pixels of the image become one, along the axis where that is fewer. */
+function scaleOf({ across, down }: Pick<ImageView, 'across' | 'down'>): number {
+  return Math.min(across.size / across.scaledSize, down.size / down.scaledSize);
+}
+
+/** The same box of an image that is so many times smaller; exact, as it is a power of two. */
+function shrunk(axis: AxisView, shrink: number): AxisView {
+  return { ...axis, start: axis.start / shrink, size: axis.size / shrink };
 }
 
 let resized = new Uint8Array(0);

@@ -1,0 +1,119 @@
+import sharp from 'sharp';
+import { describe, expect, it } from 'vitest';
+import { decodeRegion, readHeader, shrinkFor } from './decode.js';
+import { picture } from './test-images.fixture.js';
+
+const whole = (width: number, height: number) => ({ left: 0, top: 0, width, height });
+
+/** Means of `shrink` x `shrink` pixels, from (`left`, `top`) on. */
+function boxes(pixels: Uint8Array, width: number, height: number, shrink: number, left = 0, top = 0): number[] {
+  const [columns, rows] = [width / shrink, height / shrink];
+  return Array.from({ length: 3 * columns * rows }, (_, index) => {
+    const [row, column, channel] = [Math.floor(index / 3 / columns), Math.floor(index / 3) % columns, index % 3];
+    let sum = 0;
+    for (let y = 0; y < shrink; y++) {
+      for (let x = 0; x < shrink; x++) {
+        const from = Math.min(height - 1, row * shrink + y + top) * width;
+        sum += pixels[3 * (from + Math.min(width - 1, column * shrink + x + left)) + channel]!;
+      }
+    }
+    return sum / shrink ** 2;
+  });
+}
+
+function meanDifference(one: ArrayLike<number>, other: ArrayLike<number>): number {
+  let sum = 0;
+  for (let index = 0; index < one.length; index++) sum += Math.abs(one[index]! - other[index]!);
+  return sum / one.length;
+}
+
+describe('shrinkFor', () => {
+  const photo = { format: 'jpeg', width: 2048, height: 1536, turned: false };
+
+  it('shrinks no more than the view does', () => {
+    expect([1, 2, 3.99, 4, 7.9, 8, 30].map((scale) => shrinkFor(photo, scale))).toEqual([1, 1, 1, 4, 4, 8, 8]);
+  });
+
+  it('leaves alone what would be rounded, turned or is no JPEG', () => {
+    expect(shrinkFor({ ...photo, height: 1540 }, 9)).toBe(4);
+    expect(shrinkFor({ ...photo, height: 1538 }, 9)).toBe(1);
+    expect(shrinkFor({ ...photo, width: 2047 }, 9)).toBe(1);
+    expect(shrinkFor({ ...photo, turned: true }, 9)).toBe(1);
+    expect(shrinkFor({ ...photo, format: 'png' }, 9)).toBe(1);
+  });
+});
+
+describe('decodeRegion', () => {
+  const [width, height] = [960, 640];
+
+  it.each([
+    [4, '4:2:0'],
+    [4, '4:4:4'],
+    [8, '4:2:0'],
+    [8, '4:4:4'],
+  ])('shrinks a JPEG by %i (chroma %s) to what its pixels are on average, in their place', async (shrink, chroma) => {
+    const jpeg = await picture(width, height, 3).jpeg({ quality: 95, chromaSubsampling: chroma }).toBuffer();
+    const header = await readHeader(jpeg);
+    const full = await decodeRegion(jpeg, header, whole(width, height));
+    const small = await decodeRegion(jpeg, header, whole(width / shrink, height / shrink), shrink);
+    expect(small.length).toBe(full.length / shrink ** 2);
+    const there = meanDifference(small, boxes(full, width, height, shrink));
+    expect(there).toBeLessThan(0.8);
+    // Half a pixel of the small image aside.
+    for (const [left, top] of [
+      [shrink / 2, 0],
+      [0, shrink / 2],
+    ] as const) {
+      expect(meanDifference(small, boxes(full, width, height, shrink, left, top))).toBeGreaterThan(2 * there);
+    }
+  });
+
+  it('cuts a region out of the shrunk image', async () => {
+    const jpeg = await picture(width, height, 3).jpeg().toBuffer();
+    const header = await readHeader(jpeg);
+    const all = await decodeRegion(jpeg, header, whole(240, 160), 4);
+    const region = { left: 31, top: 17, width: 100, height: 90 };
+    const part = await decodeRegion(jpeg, header, region, 4);
+    const cut = Array.from({ length: 90 }, (_, row) => {
+      const from = 3 * ((17 + row) * 240 + 31);
+      return all.subarray(from, from + 300);
+    });
+    expect(Buffer.compare(part, Buffer.concat(cut))).toBe(0);
+  });
+
+  it('shrinks to the same bytes without vector instructions', async () => {
+    const noise = { type: 'gaussian', mean: 128, sigma: 40 } as const;
+    const create = { width, height, channels: 3, background: '#000', noise } as const;
+    const jpeg = await sharp({ create }).jpeg().toBuffer();
+    const header = await readHeader(jpeg);
+    const decoded = () =>
+      Promise.all([4, 8].map((shrink) => decodeRegion(jpeg, header, whole(width / shrink, height / shrink), shrink)));
+    expect(sharp.simd()).toBe(true);
+    const vectors = await decoded();
+    sharp.simd(false);
+    const plain = await decoded().finally(() => sharp.simd(true));
+    expect(vectors.map((bytes, index) => Buffer.compare(bytes, plain[index]!))).toEqual([0, 0]);
+  });
+
+  it('shrinks grey and CMYK to the colours that they have at full size', async () => {
+    const files = {
+      grey: picture(width, height, 3).greyscale().toColourspace('b-w').jpeg(),
+      cmyk: picture(width, height, 3).toColourspace('cmyk').jpeg(),
+      progressive: picture(width, height, 3).jpeg({ progressive: true }),
+    };
+    for (const [name, file] of Object.entries(files)) {
+      const jpeg = await file.toBuffer();
+      const header = await readHeader(jpeg);
+      const full = await decodeRegion(jpeg, header, whole(width, height));
+      const small = await decodeRegion(jpeg, header, whole(width / 4, height / 4), 4);
+      expect(meanDifference(small, boxes(full, width, height, 4)), name).toBeLessThan(1.2);
+    }
+  });
+
+  it('finds damage in a JPEG that it shrinks', async () => {
+    const jpeg = await picture(width, height).jpeg().toBuffer();
+    const header = await readHeader(jpeg);
+    const damaged = jpeg.subarray(0, jpeg.length / 2);
+    await expect(decodeRegion(damaged, header, whole(240, 160), 4)).rejects.toThrow(/^cannot be decoded: .*premature/i);
+  });
+});
