@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { type Dataset, openDataset } from '#model/datasets/dataset.js';
 import { resolveJobSpec } from '#model/job-spec.js';
+import { tensorflowEnvironment } from '#model/tensorflow/settings.js';
 import { loadConfig } from '../../apps/coordinator/src/config.js';
 import { imagenetSampleName, prepareImagenetSample } from '../../apps/coordinator/src/setup/imagenet-sample.js';
 import { ImagePool } from '../../apps/worker/src/image-pool.js';
@@ -30,11 +31,13 @@ interface Figures {
   readonly cpuSeconds: number;
 }
 
+Object.assign(process.env, tensorflowEnvironment(1));
 const { cacheDir } = loadConfig(process.env);
 const folder = await prepareImagenetSample({ folder: join(cacheDir, 'datasets', imagenetSampleName), cacheDir });
 const pool = new ImagePool({
   threads: cores,
   cacheBytes: 0,
+  jpegKernel: true,
   script: new URL('../../apps/worker/src/image-thread.js', import.meta.url),
 });
 const spec = resolveJobSpec({ preset: 'resnet152-sample' }).dataset;

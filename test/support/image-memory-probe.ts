@@ -2,6 +2,7 @@
 // Refuses to know: what the network makes of them, and how much memory is too much. Arguments: the folder, images, images per line.
 import { openDataset } from '#model/datasets/dataset.js';
 import { resolveJobSpec } from '#model/job-spec.js';
+import { tensorflowEnvironment } from '#model/tensorflow/settings.js';
 import { ImagePool } from '../../apps/worker/src/image-pool.js';
 
 const [folder, images, perLine] = [process.argv[2]!, Number(process.argv[3]), Number(process.argv[4])];
@@ -13,8 +14,10 @@ const batches = [0, 1].map(() => ({
   labels: new Int32Array(batchSize),
 }));
 
+Object.assign(process.env, tensorflowEnvironment(1));
 const pool = new ImagePool({
   threads: 2,
+  jpegKernel: true,
   cacheBytes: 0,
   script: new URL('../../apps/worker/src/image-thread.js', import.meta.url),
 });

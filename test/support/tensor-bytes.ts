@@ -5,7 +5,10 @@ import { vi } from 'vitest';
 import { observeKernels } from '#model/tensorflow/kernel.js';
 import { Tensor } from '#model/tensorflow/tensor.js';
 
-const WIDTHS: Readonly<Record<Tensor['dtype'], number>> = { float32: 4, int32: 4, uint8: 1, int16: 2, bfloat16: 2 };
+/** Networks hold no strings. */
+const WIDTHS: Readonly<Record<Tensor['dtype'], number>> = {
+  ...{ float32: 4, int32: 4, uint8: 1, int16: 2, bfloat16: 2, string: 0 },
+};
 
 /**
  * Kernels whose first output has the first input's memory. With a residual it is really the fourth of LockstepBatchNormGrad; both are

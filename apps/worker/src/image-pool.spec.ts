@@ -16,7 +16,7 @@ const shared = (length = 3) => new Float32Array(new SharedArrayBuffer(4 * length
 let pool: ImagePool | undefined;
 
 function poolOf(body: string, options: Partial<ImagePoolOptions> = {}): ImagePool {
-  pool = new ImagePool({ threads: 2, cacheBytes: 0, script: threadOf(body), ...options });
+  pool = new ImagePool({ threads: 2, cacheBytes: 0, jpegKernel: false, script: threadOf(body), ...options });
   return pool;
 }
 

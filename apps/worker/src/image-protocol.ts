@@ -2,6 +2,12 @@
 // Refuses to know who wants the images.
 import type { ImageRecipe } from '#model/images/prepare-image.js';
 
+/** What an image thread is started with. */
+export interface ImageThreadOptions {
+  /** TensorFlow's kernel decodes plain JPEGs. The process has set what TensorFlow reads from its environment. */
+  readonly jpegKernel: boolean;
+}
+
 export interface ToImages {
   readonly id: number;
   /** The encoded image. */

@@ -1,12 +1,15 @@
-// A thread that prepares images: sharp decodes in the background of it, resizing and normalising happen on it.
+// A thread that prepares images. sharp decodes in the background of it, a kernel of TensorFlow on it; resizing and normalising happen on it.
 // Refuses to know files, tasks and how many threads like it there are.
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
+import { decodeJpegsBy } from '#model/images/decode.js';
 import { prepare } from '#model/images/prepare.js';
-import type { FromImages, ToImages } from './image-protocol.js';
+import { decodeJpegRows } from '#model/tensorflow/jpeg.js';
+import type { FromImages, ImageThreadOptions, ToImages } from './image-protocol.js';
 import { messageOf } from './withdrawal.js';
 
 const port = parentPort;
 if (port === null) throw new Error('image-thread.js is started by image-pool.js, not by hand.');
+if ((workerData as ImageThreadOptions).jpegKernel) decodeJpegsBy(decodeJpegRows);
 port.on('message', (message: ToImages) => void answerTo(message));
 
 async function answerTo({ id, bytes, recipe, out }: ToImages): Promise<void> {

@@ -47,7 +47,12 @@ async function main(config: WorkerConfig): Promise<void> {
   const pem = config.tls && pemFiles(config.tls);
   const credentials = clientCredentials(pem);
   const { client: compute, facts } = await ComputeClient.start();
-  const images = new ImagePool({ threads: config.imageThreads, cacheBytes: config.imageCacheBytes });
+  const images = new ImagePool({
+    threads: config.imageThreads,
+    cacheBytes: config.imageCacheBytes,
+    // A context of TensorFlow for each thread would be one on the GPU.
+    jpegKernel: facts.deviceKind === 'cpu',
+  });
   const worker = new PoolWorker({
     coordinator: config.coordinator,
     access: { credentials, token: config.token },

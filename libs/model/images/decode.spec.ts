@@ -1,7 +1,12 @@
 import sharp from 'sharp';
-import { describe, expect, it } from 'vitest';
-import { decodeRegion, readHeader, shrinkFor } from './decode.js';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { decodeJpegRows } from '../tensorflow/jpeg.js';
+import { decodeJpegsBy, decodeRegion, ImageError, type JpegRowDecoder, readHeader, shrinkFor } from './decode.js';
 import { picture } from './test-images.fixture.js';
+
+async function pixelsOf(...asked: Parameters<typeof decodeRegion>): Promise<Uint8Array> {
+  return (await decodeRegion(...asked)).pixels;
+}
 
 const whole = (width: number, height: number) => ({ left: 0, top: 0, width, height });
 
@@ -28,18 +33,17 @@ function meanDifference(one: ArrayLike<number>, other: ArrayLike<number>): numbe
 }
 
 describe('shrinkFor', () => {
-  const photo = { format: 'jpeg', width: 2048, height: 1536, turned: false };
+  const photo = { width: 2048, height: 1536, plainJpeg: true };
 
   it('shrinks no more than the view does', () => {
     expect([1, 2, 3.99, 4, 7.9, 8, 30].map((scale) => shrinkFor(photo, scale))).toEqual([1, 1, 1, 4, 4, 8, 8]);
   });
 
-  it('leaves alone what would be rounded, turned or is no JPEG', () => {
+  it('leaves alone what would be rounded and what is no plain JPEG', () => {
     expect(shrinkFor({ ...photo, height: 1540 }, 9)).toBe(4);
     expect(shrinkFor({ ...photo, height: 1538 }, 9)).toBe(1);
     expect(shrinkFor({ ...photo, width: 2047 }, 9)).toBe(1);
-    expect(shrinkFor({ ...photo, turned: true }, 9)).toBe(1);
-    expect(shrinkFor({ ...photo, format: 'png' }, 9)).toBe(1);
+    expect(shrinkFor({ ...photo, plainJpeg: false }, 9)).toBe(1);
   });
 });
 
@@ -54,8 +58,8 @@ describe('decodeRegion', () => {
   ])('shrinks a JPEG by %i (chroma %s) to what its pixels are on average, in their place', async (shrink, chroma) => {
     const jpeg = await picture(width, height, 3).jpeg({ quality: 95, chromaSubsampling: chroma }).toBuffer();
     const header = await readHeader(jpeg);
-    const full = await decodeRegion(jpeg, header, whole(width, height));
-    const small = await decodeRegion(jpeg, header, whole(width / shrink, height / shrink), shrink);
+    const full = await pixelsOf(jpeg, header, whole(width, height));
+    const small = await pixelsOf(jpeg, header, whole(width / shrink, height / shrink), shrink);
     expect(small.length).toBe(full.length / shrink ** 2);
     const there = meanDifference(small, boxes(full, width, height, shrink));
     expect(there).toBeLessThan(0.8);
@@ -71,9 +75,9 @@ describe('decodeRegion', () => {
   it('cuts a region out of the shrunk image', async () => {
     const jpeg = await picture(width, height, 3).jpeg().toBuffer();
     const header = await readHeader(jpeg);
-    const all = await decodeRegion(jpeg, header, whole(240, 160), 4);
+    const all = await pixelsOf(jpeg, header, whole(240, 160), 4);
     const region = { left: 31, top: 17, width: 100, height: 90 };
-    const part = await decodeRegion(jpeg, header, region, 4);
+    const part = await pixelsOf(jpeg, header, region, 4);
     const cut = Array.from({ length: 90 }, (_, row) => {
       const from = 3 * ((17 + row) * 240 + 31);
       return all.subarray(from, from + 300);
@@ -87,7 +91,7 @@ describe('decodeRegion', () => {
     const jpeg = await sharp({ create }).jpeg().toBuffer();
     const header = await readHeader(jpeg);
     const decoded = () =>
-      Promise.all([4, 8].map((shrink) => decodeRegion(jpeg, header, whole(width / shrink, height / shrink), shrink)));
+      Promise.all([4, 8].map((shrink) => pixelsOf(jpeg, header, whole(width / shrink, height / shrink), shrink)));
     expect(sharp.simd()).toBe(true);
     const vectors = await decoded();
     sharp.simd(false);
@@ -104,8 +108,8 @@ describe('decodeRegion', () => {
     for (const [name, file] of Object.entries(files)) {
       const jpeg = await file.toBuffer();
       const header = await readHeader(jpeg);
-      const full = await decodeRegion(jpeg, header, whole(width, height));
-      const small = await decodeRegion(jpeg, header, whole(width / 4, height / 4), 4);
+      const full = await pixelsOf(jpeg, header, whole(width, height));
+      const small = await pixelsOf(jpeg, header, whole(width / 4, height / 4), 4);
       expect(meanDifference(small, boxes(full, width, height, 4)), name).toBeLessThan(1.2);
     }
   });
@@ -114,6 +118,56 @@ describe('decodeRegion', () => {
     const jpeg = await picture(width, height).jpeg().toBuffer();
     const header = await readHeader(jpeg);
     const damaged = jpeg.subarray(0, jpeg.length / 2);
-    await expect(decodeRegion(damaged, header, whole(240, 160), 4)).rejects.toThrow(/^cannot be decoded: .*premature/i);
+    await expect(pixelsOf(damaged, header, whole(240, 160), 4)).rejects.toThrow(/^cannot be decoded: .*premature/i);
+  });
+});
+
+describe('decodeJpegsBy', () => {
+  afterEach(() => decodeJpegsBy(undefined));
+
+  const [width, height] = [300, 201];
+  const region = { left: 40, top: 30, width: 200, height: 100 };
+
+  /** The region's pixels out of what was decoded for it. */
+  async function regionPixels(bytes: Uint8Array): Promise<Buffer> {
+    const decoded = await decodeRegion(bytes, await readHeader(bytes), region);
+    const from = { left: region.left - decoded.region.left, top: region.top - decoded.region.top };
+    const rows = Array.from({ length: region.height }, (_, row) => {
+      const at = 3 * ((from.top + row) * decoded.region.width + from.left);
+      return decoded.pixels.subarray(at, at + 3 * region.width);
+    });
+    return Buffer.concat(rows);
+  }
+
+  const files = {
+    colour: picture(width, height).jpeg(),
+    grey: picture(width, height).greyscale().toColourspace('b-w').jpeg(),
+    progressive: picture(width, height).jpeg({ progressive: true }),
+    cmyk: picture(width, height).toColourspace('cmyk').jpeg(),
+    turned: picture(height, width).withMetadata({ orientation: 6 }).jpeg(),
+    png: picture(width, height).png(),
+  };
+
+  it.each(Object.entries(files))("gives the same pixels by TensorFlow's kernel: %s", async (name, file) => {
+    const bytes = await file.toBuffer();
+    const bySharp = await regionPixels(bytes);
+    const decoder = vi.fn<JpegRowDecoder>(decodeJpegRows);
+    decodeJpegsBy(decoder);
+    expect(Buffer.compare(await regionPixels(bytes), bySharp)).toBe(0);
+    const plain = ['colour', 'grey', 'progressive'].includes(name);
+    expect(decoder.mock.results.map(({ type }) => type)).toEqual(plain ? ['return'] : []);
+  });
+
+  it('leaves to sharp what the decoder refuses, and its words to what sharp refuses too', async () => {
+    const bytes = await files.colour.toBuffer();
+    const bySharp = await regionPixels(bytes);
+    decodeJpegsBy(() => {
+      throw new Error('not this one');
+    });
+    expect(Buffer.compare(await regionPixels(bytes), bySharp)).toBe(0);
+    decodeJpegsBy(decodeJpegRows);
+    const half = bytes.subarray(0, bytes.length / 2);
+    await expect(regionPixels(half)).rejects.toThrow(ImageError);
+    await expect(regionPixels(half)).rejects.toThrow(/^cannot be decoded: .*premature/i);
   });
 });

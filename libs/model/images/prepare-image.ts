@@ -2,7 +2,7 @@
 // Refuses to know: where the bytes come from, threads, and who waits.
 import { normalisationTable } from '../augment.js';
 import type { EvaluationViews } from '../evaluation-views.js';
-import { decodeRegion, type ImageHeader, readHeader, type Region, shrinkFor } from './decode.js';
+import { type DecodedRegion, decodeRegion, type ImageHeader, readHeader, type Region, shrinkFor } from './decode.js';
 import { normaliseInto } from './normalise.js';
 import { type AxisWeights, axisWeights, resample, sourceRange } from './resample.js';
 import {
@@ -74,9 +74,8 @@ export async function decodeTestWindows(
   }));
   const x = hull(weights.map(({ columns }) => sourceRange(columns)));
   const y = hull(weights.map(({ rows }) => sourceRange(rows)));
-  const region = regionOf(x, y);
-  const source = await decodeRegion(bytes, header, region);
-  return weights.map((each) => resizeWindow({ source, region, ...each }).slice());
+  const decoded = await decodeRegion(bytes, header, regionOf(x, y));
+  return weights.map((each) => resizeWindow({ ...decoded, ...each }).slice());
 }
 
 interface Range {
@@ -93,9 +92,7 @@ function regionOf(x: Range, y: Range): Region {
 }
 
 /** The decoded part of an image, and how the wanted pixels are made of it. */
-interface Window {
-  readonly source: Uint8Array;
-  readonly region: Region;
+interface Window extends DecodedRegion {
   readonly columns: AxisWeights;
   readonly rows: AxisWeights;
 }
@@ -111,7 +108,7 @@ async function decodeWindow(
   const columns = weightsOf(shrunk(across, shrink), wanted.width);
   const rows = weightsOf(shrunk(down, shrink), wanted.height);
   const region = regionOf(sourceRange(columns), sourceRange(rows));
-  return { source: await decodeRegion(bytes, header, region, shrink), region, columns, rows };
+  return { ...(await decodeRegion(bytes, header, region, shrink)), columns, rows };
 }
 
 /** How many pixels of the image become one, along the axis where that is fewer. */
@@ -127,7 +124,7 @@ function shrunk(axis: AxisView, shrink: number): AxisView {
 let resized = new Uint8Array(0);
 
 /** The wanted pixels, valid until the next call. */
-function resizeWindow({ source, region, columns, rows }: Window): Uint8Array {
+function resizeWindow({ pixels: source, region, columns, rows }: Window): Uint8Array {
   const length = 3 * columns.starts.length * rows.starts.length;
   if (resized.length < length) resized = new Uint8Array(length);
   const pixels = resized.subarray(0, length);

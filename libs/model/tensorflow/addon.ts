@@ -21,6 +21,8 @@ export interface Addon {
   readonly TF_Version: string;
   /** Shares the array's memory where it is aligned to 64 bytes, copies it otherwise. */
   createTensor(shape: readonly number[], dtype: number, values: Float32Array | Int32Array): number;
+  /** Strings of bytes, copied. */
+  createTensor(shape: readonly number[], dtype: typeof DTYPE.string, values: readonly Uint8Array[]): number;
   deleteTensor(id: number): void;
   /** Copies; supports float32 and int32 only. */
   tensorDataSync(id: number): Float32Array | Int32Array;
@@ -35,7 +37,7 @@ export interface Addon {
 }
 
 /** TensorFlow's numbers of data types (tensorflow/c/tf_datatype.h). */
-export const DTYPE = { float32: 1, int32: 3, uint8: 4, int16: 5, bfloat16: 14 } as const;
+export const DTYPE = { float32: 1, int32: 3, uint8: 4, int16: 5, string: 7, bfloat16: 14 } as const;
 export type DType = keyof typeof DTYPE;
 
 /** TensorFlow's numbers of attribute types (TF_AttrType). */

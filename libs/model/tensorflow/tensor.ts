@@ -44,6 +44,11 @@ export class Tensor {
     return new Tensor(addon().createTensor(shape, DTYPE[dtype], values), shape, dtype);
   }
 
+  /** A scalar of the type string: some bytes, copied. */
+  static ofBytes(bytes: Uint8Array): Tensor {
+    return new Tensor(addon().createTensor([], DTYPE.string, [bytes]), [], 'string');
+  }
+
   /** Takes over an output of a kernel. */
   static adopt(output: AddonTensor): Tensor {
     const dtype = DTYPE_NAMES.get(output.dtype);
