@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,6 +39,25 @@ describe('a segment', () => {
     writeFileSync(join(folder, 'secret'), 'x');
     symlinkSync(join(folder, 'secret'), join(folder, 'w-3.push'));
     expect(() => Segment.open(folder, 'w-3.push')).toThrow(/ELOOP/);
+  });
+
+  it('is not waited for where a pipe has its name', () => {
+    execFileSync('mkfifo', [join(folder, 'w-5.push')]);
+    const pipe = Segment.open(folder, 'w-5.push');
+    expect(() => pipe.read(new Uint8Array(1), 0)).toThrow(/ESPIPE/);
+    pipe.close();
+  });
+
+  it('touches no other file once it is closed', () => {
+    const segment = Segment.create(folder, 'w-6.push');
+    segment.close();
+    // The next file to be opened has the number of the one that was closed.
+    const other = Segment.create(folder, 'w-7.push');
+    expect(() => segment.write(new Uint8Array(1), 0)).toThrow(/out of range/);
+    expect(() => segment.read(new Uint8Array(1), 0)).toThrow(/out of range/);
+    expect(() => segment.close()).toThrow(/out of range/);
+    expect(statSync(join(folder, 'w-7.push')).size).toBe(0);
+    other.close();
   });
 
   it.each(['../w-1.push', 'secret', '/etc/passwd', 'w-1.push/..', '.push', ''])('has no name like "%s"', (name) => {

@@ -6,9 +6,10 @@ import { join } from 'node:path';
 /** Names that are taken from the wire: no path leads out of the folder. */
 const safeName = /^[A-Za-z0-9][A-Za-z0-9_-]{0,200}\.(push|version)$/;
 
-/** An open segment; its owner closes it. */
+/** An open segment; its owner closes it, once. */
 export class Segment {
-  readonly #fd: number;
+  /** -1 once it is closed: its number may be another file's by then. */
+  #fd: number;
 
   private constructor(
     readonly name: string,
@@ -26,7 +27,9 @@ export class Segment {
   /** One of another process, to read. Throws an Error where there is none of that name, or the name is none. */
   static open(folder: string, name: string): Segment {
     if (!safeName.test(name)) throw new Error('A segment has a name that no segment can have.');
-    return new Segment(name, openSync(join(folder, name), constants.O_RDONLY | constants.O_NOFOLLOW));
+    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+    // Without O_NONBLOCK a pipe of that name would hold the thread until somebody writes to it.
+    return new Segment(name, openSync(join(folder, name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   }
 
   /** Throws an Error, such as that memory is used up. */
@@ -45,5 +48,6 @@ export class Segment {
 
   close(): void {
     closeSync(this.#fd);
+    this.#fd = -1;
   }
 }

@@ -38,13 +38,21 @@ export class SharedFolder implements RegistryListener {
   /** Its pushes are over, however it ended. */
   workerGone({ id }: PoolWorker): void {
     const { folder } = this.announcement;
-    for (const name of readdirSync(folder)) {
-      if (name.startsWith(`${id}-`)) rmSync(join(folder, name), { force: true });
+    try {
+      for (const name of readdirSync(folder)) {
+        if (name.startsWith(`${id}-`)) rmSync(join(folder, name), { force: true });
+      }
+    } catch {
+      // The folder is gone (systemd-logind clears a user's memory at the last logout): so are the files.
     }
   }
 
   async remove(): Promise<void> {
-    rmSync(this.announcement.folder, { recursive: true, force: true });
+    try {
+      rmSync(this.announcement.folder, { recursive: true, force: true, maxRetries: 3 });
+    } catch {
+      // A worker that has not heard of the end made a file just now: the next start clears it.
+    }
     await this.#lock.release();
   }
 }
@@ -59,13 +67,16 @@ function realm(): string {
 async function clearAbandoned(parent: string, prefix: string): Promise<void> {
   for (const name of readdirSync(parent).filter((each) => each.startsWith(prefix))) {
     const folder = join(parent, name);
+    let lock: Lock | undefined;
     try {
-      const lock = await acquireLock(folder, purpose);
-      if (lock === undefined) continue;
-      rmSync(folder, { recursive: true, force: true });
-      await lock.release();
+      // Somebody may be making an empty one, and about to lock it.
+      if (readdirSync(folder).length === 0) continue;
+      lock = await acquireLock(folder, purpose);
+      if (lock !== undefined) rmSync(folder, { recursive: true, force: true });
     } catch {
-      // Another user's, or just gone: theirs to clear.
+      // Another user's, or just gone: theirs to clear. Where a worker makes files there still, the next start clears them.
+    } finally {
+      await lock?.release();
     }
   }
 }

@@ -1,9 +1,15 @@
 // This worker's side of the memory that it shares with a coordinator on its own host: whether there is any, the segments that it
 // pushes through, and the ones that it pulls from. Refuses to know blocks and tasks.
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RegisterResponse } from '#proto/generated/lockstep/v1/pool.js';
 import { Segment } from '#proto/segment.js';
+
+/**
+ * Of one being computed, one on its way and one that waits for its answer. Blocks in segments pass however little room the slices
+ * have: more of them would take up memory that nobody counts. What finds no segment goes over the network, which holds it back.
+ */
+const segmentsAtOnce = 3;
 
 export class SharedMemory {
   readonly #folder: string;
@@ -11,13 +17,18 @@ export class SharedMemory {
   /** Written before, and read by nobody: memory that is there already is written to three times as quickly. */
   readonly #idle: Segment[] = [];
   #made = 0;
+  /** Taken, and neither given back nor discarded. */
+  #out = 0;
 
   private constructor(folder: string, workerId: string) {
     this.#folder = folder;
     this.#workerId = workerId;
   }
 
-  /** Undefined where the coordinator offers none, or sees other files than this process under the folder's name. */
+  /**
+   * Undefined where the coordinator offers none, sees other files than this process under the folder's name, or is another user's
+   * (root reads its word, but it cannot read what root writes).
+   */
   static find({
     sharedMemory,
     workerId,
@@ -25,7 +36,8 @@ export class SharedMemory {
     if (sharedMemory === undefined || sharedMemory.word === '') return undefined;
     const { folder, word } = sharedMemory;
     try {
-      return readFileSync(join(folder, 'word'), 'utf8') === word ? new SharedMemory(folder, workerId) : undefined;
+      const found = readFileSync(join(folder, 'word'), 'utf8') === word && statSync(folder).uid === process.geteuid?.();
+      return found ? new SharedMemory(folder, workerId) : undefined;
     } catch {
       // Another host, another container or another user: tensors go over the network.
       return undefined;
@@ -34,11 +46,11 @@ export class SharedMemory {
 
   /** A segment to push through, the caller's until `give` or `discard`; undefined where none can be had. */
   take(): Segment | undefined {
-    const idle = this.#idle.pop();
-    if (idle !== undefined) return idle;
-    this.#made += 1;
+    if (this.#out >= segmentsAtOnce) return undefined;
     try {
-      return Segment.create(this.#folder, `${this.#workerId}-${this.#made}.push`);
+      const segment = this.#idle.pop() ?? Segment.create(this.#folder, `${this.#workerId}-${(this.#made += 1)}.push`);
+      this.#out += 1;
+      return segment;
     } catch {
       // The coordinator has just gone, and its folder with it.
       return undefined;
@@ -47,13 +59,14 @@ export class SharedMemory {
 
   /** Nobody reads it any more. */
   give(segment: Segment): void {
+    this.#out -= 1;
     this.#idle.push(segment);
   }
 
   /** Somebody may still read it: it is not written to again. */
   discard(segment: Segment): void {
-    segment.close();
-    rmSync(join(this.#folder, segment.name), { force: true });
+    this.#out -= 1;
+    this.#remove(segment);
   }
 
   /** A version's segment, to read; the caller closes it. Throws an Error where it cannot be had. */
@@ -63,6 +76,11 @@ export class SharedMemory {
 
   /** Gives memory back that no push needs now. */
   trim(): void {
-    for (const segment of this.#idle.splice(0)) this.discard(segment);
+    for (const segment of this.#idle.splice(0)) this.#remove(segment);
+  }
+
+  #remove(segment: Segment): void {
+    segment.close();
+    rmSync(join(this.#folder, segment.name), { force: true });
   }
 }

@@ -1,6 +1,6 @@
 // What a slice sends of a version: its blocks in float32 as they lie, or rounded to bfloat16, once per version however many pull.
 // Refuses to know gRPC and which versions there are.
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { roundToBfloat16 } from '#model/float-arrays.js';
 import { elementsOf } from '#model/parameter-forms.js';
@@ -127,6 +127,12 @@ export class PullForms {
     if (this.#sharedFolder === undefined) return undefined;
     const name = this.#segmentName(buffer, rounded);
     let form = this.#shared.get(name);
+    if (form !== undefined && !existsSync(join(this.#sharedFolder, name))) {
+      // Cleared away by others: nobody could open it.
+      form.segment.close();
+      this.#shared.delete(name);
+      form = undefined;
+    }
     if (form === undefined) {
       try {
         form = { segment: Segment.create(this.#sharedFolder, name), there: new Set() };

@@ -1,0 +1,42 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { SharedMemory } from './shared-memory.js';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'lockstep-shared-memory-'));
+  writeFileSync(join(folder, 'word'), 'word');
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const find = () => SharedMemory.find({ sharedMemory: { folder, word: 'word' }, workerId: 'w-1' });
+const segments = () => readdirSync(folder).filter((name) => name !== 'word');
+
+describe('SharedMemory', () => {
+  it('is not found by another user, who may read it where it is root', () => {
+    expect(find()).toBeDefined();
+    const other = vi.spyOn(process as { geteuid: () => number }, 'geteuid').mockReturnValue(54_321);
+    expect(find()).toBeUndefined();
+    other.mockRestore();
+  });
+
+  it('has no more than three segments out at once, and uses them again', () => {
+    const memory = find()!;
+    const [first, second, third] = [memory.take(), memory.take(), memory.take()];
+    expect(memory.take()).toBeUndefined();
+    expect(segments()).toHaveLength(3);
+    memory.give(first!);
+    expect(memory.take()).toBe(first);
+    expect(memory.take()).toBeUndefined();
+    memory.discard(second!);
+    const fourth = memory.take();
+    expect(fourth?.name).not.toBe(second!.name);
+    for (const segment of [first, third, fourth]) memory.give(segment!);
+    memory.trim();
+    expect(segments()).toEqual([]);
+    expect([memory.take(), memory.take(), memory.take()].every((segment) => segment !== undefined)).toBe(true);
+    expect(memory.take()).toBeUndefined();
+  });
+});
