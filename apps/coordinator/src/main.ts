@@ -193,7 +193,10 @@ async function openSharedFolder(
     return await SharedFolder.make(sharedMemoryDir);
   } catch (error) {
     const cause = error instanceof Error ? error.message : String(error);
-    log.warn({ cause }, 'No memory is shared with workers on this host; tensors go over the network.');
+    log.warn(
+      { cause },
+      'No memory is shared with workers on this host (LOCKSTEP_SHARED_MEMORY_DIR); tensors go over the network.',
+    );
     return undefined;
   }
 }

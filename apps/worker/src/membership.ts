@@ -76,7 +76,11 @@ export class Membership {
     letGoMs,
     onDrain,
   }: MembershipOptions) {
-    this.#slices = new Slices(registration.reducerAddresses, access, SharedMemory.find(registration));
+    const sharedMemory = SharedMemory.find(registration);
+    log.info(
+      `tensors go ${sharedMemory === undefined ? 'over the network' : 'through memory shared with the coordinator'}`,
+    );
+    this.#slices = new Slices(registration.reducerAddresses, access, sharedMemory);
     this.#jobs = new JobContexts(pool, images, datasets);
     this.#parameters = new ParameterCache(this.#slices, log);
     this.#stages = new TaskStages({

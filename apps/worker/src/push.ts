@@ -39,6 +39,9 @@ export interface PushOptions {
   readonly signal: AbortSignal;
 }
 
+/** Not what was sent arrived. */
+const broken: ReadonlySet<Outcome> = new Set([Outcome.INCOMPLETE, Outcome.CHECKSUM_MISMATCH]);
+
 export class GradientPush {
   /** The answer; all slices give the same one, as the trainer decides once. Rejects with WireError. */
   readonly answer: Promise<PushGradientResponse>;
@@ -72,13 +75,12 @@ export class GradientPush {
     this.answer = this.#deliver(slices, options);
     if (segment !== undefined) {
       // An answer to a contribution that was not taken says nothing of what a slice still reads.
-      const done = (accepted: boolean): void => {
-        if (accepted) sharedMemory?.give(segment);
-        else sharedMemory?.discard(segment);
-      };
       this.answer.then(
-        ({ outcome }) => done(outcome === Outcome.ACCEPTED),
-        () => done(false),
+        ({ outcome }) => {
+          if (outcome === Outcome.ACCEPTED) sharedMemory?.give(segment);
+          else sharedMemory?.discard(segment, broken.has(outcome));
+        },
+        () => sharedMemory?.discard(segment, false),
       );
     }
     // Whoever computes looks at the answer only in the end.

@@ -30,13 +30,27 @@ describe('SharedMemory', () => {
     memory.give(first!);
     expect(memory.take()).toBe(first);
     expect(memory.take()).toBeUndefined();
-    memory.discard(second!);
+    memory.discard(second!, false);
     const fourth = memory.take();
     expect(fourth?.name).not.toBe(second!.name);
     for (const segment of [first, third, fourth]) memory.give(segment!);
     memory.trim();
     expect(segments()).toEqual([]);
     expect([memory.take(), memory.take(), memory.take()].every((segment) => segment !== undefined)).toBe(true);
+    expect(memory.take()).toBeUndefined();
+  });
+
+  it('is not used again after three pushes in a row that arrived broken', () => {
+    const memory = find()!;
+    const push = (broken: boolean) => memory.discard(memory.take()!, broken);
+    push(true);
+    push(true);
+    memory.give(memory.take()!);
+    push(true);
+    push(false);
+    push(true);
+    expect(memory.take()).toBeDefined();
+    push(true);
     expect(memory.take()).toBeUndefined();
   });
 });

@@ -11,6 +11,9 @@ import { Segment } from '#proto/segment.js';
  */
 const segmentsAtOnce = 3;
 
+/** Pushes in a row that came to the coordinator broken, after which all go over the network: it may see other files here. */
+const brokenInARow = 3;
+
 export class SharedMemory {
   readonly #folder: string;
   readonly #workerId: string;
@@ -19,6 +22,7 @@ export class SharedMemory {
   #made = 0;
   /** Taken, and neither given back nor discarded. */
   #out = 0;
+  #broken = 0;
 
   private constructor(folder: string, workerId: string) {
     this.#folder = folder;
@@ -46,7 +50,7 @@ export class SharedMemory {
 
   /** A segment to push through, the caller's until `give` or `discard`; undefined where none can be had. */
   take(): Segment | undefined {
-    if (this.#out >= segmentsAtOnce) return undefined;
+    if (this.#out >= segmentsAtOnce || this.#broken >= brokenInARow) return undefined;
     try {
       const segment = this.#idle.pop() ?? Segment.create(this.#folder, `${this.#workerId}-${(this.#made += 1)}.push`);
       this.#out += 1;
@@ -57,14 +61,16 @@ export class SharedMemory {
     }
   }
 
-  /** Nobody reads it any more. */
+  /** The push was accepted: nobody reads it any more. */
   give(segment: Segment): void {
+    this.#broken = 0;
     this.#out -= 1;
     this.#idle.push(segment);
   }
 
-  /** Somebody may still read it: it is not written to again. */
-  discard(segment: Segment): void {
+  /** Somebody may still read it: it is not written to again. `broken`: what it held did not arrive as it was. */
+  discard(segment: Segment, broken: boolean): void {
+    if (broken) this.#broken += 1;
     this.#out -= 1;
     this.#remove(segment);
   }
