@@ -96,7 +96,8 @@ describe('a sample whose gradient is never finite', () => {
             expect(outcome.audit).toEqual(reference.audit);
           },
         ),
-        { numRuns: 100, endOnFailure: true },
+        // A worker stuck with a task that was given up was not told once, and the job did not end.
+        { numRuns: Math.ceil(runs / 10), endOnFailure: true, examples: [[2, 2, 2]] },
       );
     },
   );

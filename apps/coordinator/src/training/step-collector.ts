@@ -337,11 +337,12 @@ export class StepCollector {
     const { task } = contribution.key;
     const times = (this.#notFiniteTimes.get(task) ?? 0) + 1;
     this.#notFiniteTimes.set(task, times);
-    if (times <= notFiniteRetries || !this.#tasks.accept(task, contribution.worker)) return;
+    if (times <= notFiniteRetries || this.#tasks.stateOf(task) === 'accepted') return;
     const worker = this.#services.workers.nameOf(contribution.worker);
     this.#notFinite.push({ task, worker, detail });
-    // Who holds a copy computes for nothing, and the lowest task may be another one now.
+    // Who holds a copy computes for nothing. Told while it is known who that is: nobody has a claim to a task that is over.
     this.#services.board.accepted(contribution.key, contribution.worker, contribution.attempt);
+    this.#tasks.accept(task, contribution.worker);
     if (this.#tasks.complete) this.#resolve(this.#collected());
     else this.#room.admit();
   }
