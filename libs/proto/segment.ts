@@ -47,7 +47,8 @@ export class Segment {
   }
 
   close(): void {
-    closeSync(this.#fd);
+    const fd = this.#fd;
     this.#fd = -1;
+    closeSync(fd);
   }
 }

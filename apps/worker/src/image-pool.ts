@@ -7,7 +7,7 @@ import type { ImageRecipe } from '#model/images/prepare-image.js';
 import type { FromImages, ImageThreadOptions, ToImages } from './image-protocol.js';
 import { messageOf } from './withdrawal.js';
 
-/** While a thread resizes one image, another one is decoded. */
+/** While a thread resizes one image, sharp decodes another one. */
 const perThread = 2;
 
 export interface ImagePoolOptions {

@@ -76,7 +76,11 @@ export class Membership {
     letGoMs,
     onDrain,
   }: MembershipOptions) {
-    const sharedMemory = SharedMemory.find(registration);
+    const sharedMemory = SharedMemory.find(registration, () =>
+      log.warn(
+        'Gradients arrive broken through shared memory again and again; tensors go over the network from here on.',
+      ),
+    );
     log.info(
       `tensors go ${sharedMemory === undefined ? 'over the network' : 'through memory shared with the coordinator'}`,
     );

@@ -133,7 +133,9 @@ async function pullOnce(
   };
   const pulls = slices.callers.map(async (caller) => {
     const collector = new BlockCollector(blocksOfSlice(table, caller.slice, slices.count), bytesPerParameter(request));
-    const source = { caller, sharedMemory: filling.shared ? slices.sharedMemory : undefined, collector };
+    const { sharedMemory } = slices;
+    const shares = filling.shared && sharedMemory?.trusted === true;
+    const source = { caller, sharedMemory: shares ? sharedMemory : undefined, collector };
     const name = await pullSlice(source, request, { ...filling, onName }, signal);
     for (const [index, checksum] of collector.checksums) checksums[index] = checksum;
     return name;

@@ -11,7 +11,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const find = () => SharedMemory.find({ sharedMemory: { folder, word: 'word' }, workerId: 'w-1' });
+const find = (onDistrusted?: () => void) =>
+  SharedMemory.find({ sharedMemory: { folder, word: 'word' }, workerId: 'w-1' }, onDistrusted);
 const segments = () => readdirSync(folder).filter((name) => name !== 'word');
 
 describe('SharedMemory', () => {
@@ -41,7 +42,8 @@ describe('SharedMemory', () => {
   });
 
   it('is not used again after three pushes in a row that arrived broken', () => {
-    const memory = find()!;
+    const distrusted = vi.fn();
+    const memory = find(distrusted)!;
     const push = (broken: boolean) => memory.discard(memory.take()!, broken);
     push(true);
     push(true);
@@ -50,7 +52,10 @@ describe('SharedMemory', () => {
     push(false);
     push(true);
     expect(memory.take()).toBeDefined();
+    expect(memory.trusted).toBe(true);
     push(true);
     expect(memory.take()).toBeUndefined();
+    expect(memory.trusted).toBe(false);
+    expect(distrusted).toHaveBeenCalledTimes(1);
   });
 });

@@ -23,34 +23,42 @@ export class SharedMemory {
   /** Taken, and neither given back nor discarded. */
   #out = 0;
   #broken = 0;
+  readonly #onDistrusted: () => void;
 
-  private constructor(folder: string, workerId: string) {
+  private constructor(folder: string, workerId: string, onDistrusted: () => void) {
     this.#folder = folder;
     this.#workerId = workerId;
+    this.#onDistrusted = onDistrusted;
   }
 
   /**
    * Undefined where the coordinator offers none, sees other files than this process under the folder's name, or is another user's
    * (root reads its word, but it cannot read what root writes).
+   * @param onDistrusted told once, when `trusted` turns false
    */
-  static find({
-    sharedMemory,
-    workerId,
-  }: Pick<RegisterResponse, 'sharedMemory' | 'workerId'>): SharedMemory | undefined {
+  static find(
+    { sharedMemory, workerId }: Pick<RegisterResponse, 'sharedMemory' | 'workerId'>,
+    onDistrusted: () => void = () => undefined,
+  ): SharedMemory | undefined {
     if (sharedMemory === undefined || sharedMemory.word === '') return undefined;
     const { folder, word } = sharedMemory;
     try {
       const found = readFileSync(join(folder, 'word'), 'utf8') === word && statSync(folder).uid === process.geteuid?.();
-      return found ? new SharedMemory(folder, workerId) : undefined;
+      return found ? new SharedMemory(folder, workerId, onDistrusted) : undefined;
     } catch {
       // Another host, another container or another user: tensors go over the network.
       return undefined;
     }
   }
 
+  /** Whether what is written here still arrives as it was: nothing goes through this memory otherwise. */
+  get trusted(): boolean {
+    return this.#broken < brokenInARow;
+  }
+
   /** A segment to push through, the caller's until `give` or `discard`; undefined where none can be had. */
   take(): Segment | undefined {
-    if (this.#out >= segmentsAtOnce || this.#broken >= brokenInARow) return undefined;
+    if (this.#out >= segmentsAtOnce || !this.trusted) return undefined;
     try {
       const segment = this.#idle.pop() ?? Segment.create(this.#folder, `${this.#workerId}-${(this.#made += 1)}.push`);
       this.#out += 1;
@@ -70,7 +78,10 @@ export class SharedMemory {
 
   /** Somebody may still read it: it is not written to again. `broken`: what it held did not arrive as it was. */
   discard(segment: Segment, broken: boolean): void {
-    if (broken) this.#broken += 1;
+    if (broken) {
+      this.#broken += 1;
+      if (this.#broken === brokenInARow) this.#onDistrusted();
+    }
     this.#out -= 1;
     this.#remove(segment);
   }
@@ -87,6 +98,10 @@ export class SharedMemory {
 
   #remove(segment: Segment): void {
     segment.close();
-    rmSync(join(this.#folder, segment.name), { force: true });
+    try {
+      rmSync(join(this.#folder, segment.name), { force: true });
+    } catch {
+      // The coordinator clears what is left when this worker is gone.
+    }
   }
 }

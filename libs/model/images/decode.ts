@@ -14,6 +14,8 @@ export interface ImageHeader {
   readonly turned: boolean;
   /** A JPEG as nearly all are: 8 bits, in colour or grey, not turned. */
   readonly plainJpeg: boolean;
+  /** A JPEG in scans. Where the last ones are missing, libjpegs smooth over that in different ways. */
+  readonly progressive: boolean;
 }
 
 /** Part of an image. */
@@ -33,14 +35,15 @@ export class ImageError extends Error {
 const options = { failOn: 'error', ignoreIcc: true } as const;
 
 export async function readHeader(bytes: Uint8Array): Promise<ImageHeader> {
-  const { format, orientation = 1, autoOrient, space, depth } = await explained(() => sharp(bytes, options).metadata());
+  const metadata = await explained(() => sharp(bytes, options).metadata());
+  const { format, orientation = 1, autoOrient, space, depth, isProgressive } = metadata;
   const turned = orientation > 1;
   const plainJpeg = format === 'jpeg' && !turned && depth === 'uchar' && (space === 'srgb' || space === 'b-w');
-  return { width: autoOrient.width, height: autoOrient.height, turned, plainJpeg };
+  return { width: autoOrient.width, height: autoOrient.height, turned, plainJpeg, progressive: isProgressive };
 }
 
-/** Rows of a plain JPEG that is `width` pixels wide, to the bit as sharp decodes them; throws where it cannot. */
-export type JpegRowDecoder = (bytes: Uint8Array, width: number, top: number, rows: number) => Uint8Array;
+/** Rows of a plain JPEG that is `width` pixels wide, to the bit as sharp decodes them; undefined for a file that it refuses. */
+export type JpegRowDecoder = (bytes: Uint8Array, width: number, top: number, rows: number) => Uint8Array | undefined;
 
 let jpegRows: JpegRowDecoder | undefined;
 
@@ -83,18 +86,11 @@ export async function decodeRegion(
   region: Region,
   shrink = 1,
 ): Promise<DecodedRegion> {
-  const rows = header.plainJpeg && shrink === 1 ? wholeRows(bytes, header, region) : undefined;
-  return rows ?? { pixels: await decodeBySharp(bytes, header, region, shrink), region };
-}
-
-function wholeRows(bytes: Uint8Array, { width }: ImageHeader, { top, height }: Region): DecodedRegion | undefined {
-  if (jpegRows === undefined) return undefined;
-  try {
-    return { pixels: jpegRows(bytes, width, top, height), region: { left: 0, top, width, height } };
-  } catch {
-    // sharp may put up with what is wrong with it, and otherwise says what that is.
-    return undefined;
-  }
+  const plain = header.plainJpeg && !header.progressive && shrink === 1;
+  // What the decoder refuses sharp may put up with; otherwise it says what is wrong.
+  const rows = plain ? jpegRows?.(bytes, header.width, region.top, region.height) : undefined;
+  if (rows !== undefined) return { pixels: rows, region: { ...region, left: 0, width: header.width } };
+  return { pixels: await decodeBySharp(bytes, header, region, shrink), region };
 }
 
 async function decodeBySharp(

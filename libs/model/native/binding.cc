@@ -16,7 +16,7 @@ namespace {
 struct Destination {
   void* numbers;
   int64_t count;
-  bool narrow;
+  napi_typedarray_type type;
   bool written;
 };
 thread_local Destination* destination = nullptr;
@@ -36,19 +36,36 @@ class Read {
 
  private:
   static void copy(const float* from, int64_t count) {
-    if (destination->narrow) passesFor(2).round(from, static_cast<Bfloat16*>(destination->numbers), count);
+    requireArray(napi_float32_array, napi_uint16_array);
+    if (destination->type == napi_uint16_array)
+      passesFor(2).round(from, static_cast<Bfloat16*>(destination->numbers), count);
     else memcpy(destination->numbers, from, count * sizeof(float));
   }
 
   static void copy(const Bfloat16* from, int64_t count) {
-    if (destination->narrow) memcpy(destination->numbers, from, count * sizeof(Bfloat16));
+    requireArray(napi_float32_array, napi_uint16_array);
+    if (destination->type == napi_uint16_array) memcpy(destination->numbers, from, count * sizeof(Bfloat16));
     else passesFor(2).widen(from, static_cast<float*>(destination->numbers), count);
+  }
+
+  static void copy(const uint8_t* from, int64_t count) {
+    requireArray(napi_uint8_array, napi_uint8_array);
+    memcpy(destination->numbers, from, count);
+  }
+
+  static void requireArray(napi_typedarray_type one, napi_typedarray_type other) {
+    require(destination->type == one || destination->type == other, "the array is not of a type for this tensor");
   }
 };
 
-const bool registered = registerFor<Read>({"LockstepRead", {"T: {float, bfloat16}"}, {"tensor: T"}, {}});
+const bool registered =
+    registerFor<Read>({"LockstepRead", {"T: {float, bfloat16, uint8}"}, {"tensor: T"}, {}}) &&
+    registerSingle<Read<uint8_t>>({"LockstepRead", {}, {}, {}}, "Uint8", &DATA_TYPE<uint8_t>);
 
-/** readInto(id, attributes, array): float32 into a Float32Array, the bits of bfloat16 into a Uint16Array. */
+/**
+ * readInto(id, attributes, array): float32 or bfloat16 as float32 into a Float32Array, as the bits of bfloat16 into a
+ * Uint16Array; uint8 into a Uint8Array.
+ */
 napi_value readInto(napi_env env, napi_callback_info info) {
   size_t count = 3;
   napi_value arguments[3];
@@ -57,8 +74,8 @@ napi_value readInto(napi_env env, napi_callback_info info) {
   void* numbers = nullptr;
   if (napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) != napi_ok || count < 3 ||
       napi_get_typedarray_info(env, arguments[2], &type, &length, &numbers, nullptr, nullptr) != napi_ok ||
-      (type != napi_float32_array && type != napi_uint16_array)) {
-    napi_throw_type_error(env, nullptr, "readInto takes a tensor's id, attributes and a Float32Array or Uint16Array");
+      (type != napi_float32_array && type != napi_uint16_array && type != napi_uint8_array)) {
+    napi_throw_type_error(env, nullptr, "readInto takes a tensor's id, attributes and a Float32Array, Uint16Array or Uint8Array");
     return nullptr;
   }
   napi_value name, inputs, outputs;
@@ -68,7 +85,7 @@ napi_value readInto(napi_env env, napi_callback_info info) {
   napi_create_int32(env, 0, &outputs);
   void* backend = nullptr;
   napi_get_instance_data(env, &backend);
-  Destination target = {numbers, static_cast<int64_t>(length), type == napi_uint16_array, false};
+  Destination target = {numbers, static_cast<int64_t>(length), type, false};
   destination = &target;
   static_cast<tfnodejs::TFJSBackend*>(backend)->ExecuteOp(env, name, arguments[1], inputs, outputs);
   destination = nullptr;

@@ -28,9 +28,9 @@ export interface Addon {
   tensorDataSync(id: number): Float32Array | Int32Array;
   /**
    * Copies a float32 or bfloat16 tensor into an array of its length: as float32, or as the bits of bfloat16 (rounded to nearest
-   * even). Ours; processors only. `attributes` is [T].
+   * even); a uint8 tensor into bytes. Ours; processors only. `attributes` is [T].
    */
-  readInto(id: number, attributes: readonly Attribute[], array: Float32Array | Uint16Array): void;
+  readInto(id: number, attributes: readonly Attribute[], array: Float32Array | Uint16Array | Uint8Array): void;
   executeOp(name: string, attributes: readonly Attribute[], inputs: readonly number[], outputs: number): AddonTensor[];
   isUsingGpuDevice(): boolean;
   getNumOfTensors(): number;
