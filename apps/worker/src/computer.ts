@@ -5,6 +5,7 @@ import { elementsOf, type ViewGroup } from '#model/evaluation-views.js';
 import type { KernelTable } from '#model/kernel-table.js';
 import { type TrialJob, tryKernels } from '#model/kernel-trial.js';
 import { Network } from '#model/network.js';
+import { addon } from '#model/tensorflow/addon.js';
 import { observingPasses, timed } from '#model/pass-times.js';
 import { computeTask, type ShardInput, type TaskResult } from '#model/task-computation.js';
 import { evaluateViews } from '#model/view-scores.js';
@@ -122,6 +123,8 @@ export class Computer {
   /** Which kernels are the quicker ones for a job's net here. */
   tryKernels(job: TrialJob): KernelTable {
     const table = tryKernels(job);
+    // Its tensors are of other sizes than a task's, which would find little room among what they leave.
+    addon().trimMemory();
     this.#publishTensors();
     return table;
   }

@@ -25,21 +25,15 @@ export interface ParameterLease {
   release(): void;
 }
 
-/** Versions kept: the one that computes and the one being prepared. */
+/** Versions of several jobs that are kept. Of one job a new version takes an old one's place, unless somebody computes with that still. */
 const keptVersions = 2;
-
-/** Nobody else reads or writes it until `release`. */
-export interface BorrowedMemory extends Memory {
-  /** As a lease has it. */
-  readonly key: string;
-  release(): void;
-}
 
 interface Entry {
   readonly id: string;
   readonly jobId: string;
   readonly key: string;
-  readonly memory: Memory;
+  /** Chosen when the version begins to arrive: the one before is of no use any more by then. */
+  memory: Memory | undefined;
   readonly abort: AbortController;
   readonly arrived: Int32Array;
   readonly name: Promise<VersionName>;
@@ -78,36 +72,12 @@ export class ParameterCache {
     };
     try {
       const name = await unlessAborted(entry.name, signal);
-      const { key, memory, arrived, whole } = entry;
-      return { name, key, ...memory, arrived, whole, release };
+      const { key, arrived, whole } = entry;
+      return { name, key, ...this.#memoryOf(entry, request), arrived, whole, release };
     } catch (error) {
       release();
       throw error;
     }
-  }
-
-  /** Memory for a version that is not pulled, of any content, until `release`; afterwards the next version may have it. */
-  borrow(request: VersionRequest): BorrowedMemory {
-    const memory = this.#memoryFor(request);
-    const id = `${request.jobId}, borrowed`;
-    const { word } = new Arrivals([]);
-    const never = new Promise<never>(() => undefined);
-    const key = `${id}#${(this.#fillings += 1)}`;
-    const entry: Entry = {
-      ...{
-        id,
-        key,
-        memory,
-        jobId: request.jobId,
-        abort: new AbortController(),
-        arrived: word,
-        name: never,
-        whole: never,
-      },
-      ...{ pulled: true, users: 1 },
-    };
-    this.#entries.set(id, entry);
-    return { key, ...memory, release: () => this.#leave(entry) };
   }
 
   /** Forgets a job's versions; one in use goes when it is released. */
@@ -122,16 +92,16 @@ export class ParameterCache {
 
   #begin(id: string, request: VersionRequest): Entry {
     const abort = new AbortController();
-    const memory = this.#memoryFor(request);
     const arrivals = new Arrivals(tableOf(request));
     let onName!: (name: VersionName) => void;
     const named = new Promise<VersionName>((resolve) => (onName = resolve));
+    const memory = (): Memory => this.#memoryOf(entry, request);
     const whole = pullVersion(this.#slices, request, { memory, arrivals, onName }, abort.signal, this.#log);
     const entry: Entry = {
       id,
       jobId: request.jobId,
       key: `${id}#${(this.#fillings += 1)}`,
-      memory,
+      memory: undefined,
       abort,
       arrived: arrivals.word,
       name: Promise.race([named, whole.then(() => named)]),
@@ -151,12 +121,16 @@ export class ParameterCache {
     return entry;
   }
 
-  /** The memory of the version used longest ago, where it has the right size and nobody can write or read it any more. */
-  #memoryFor({ parameterCount, statisticCount, exactCount }: VersionRequest): Memory {
-    const spare = [...this.#entries.values()].filter((entry) => entry.users === 0);
+  #memoryOf(entry: Entry, request: VersionRequest): Memory {
+    return (entry.memory ??= this.#memoryFor(request));
+  }
+
+  /** The memory of a version that nobody can write or read any more, where it has the right size: that job's own, or one too many. */
+  #memoryFor({ jobId, parameterCount, statisticCount, exactCount }: VersionRequest): Memory {
     let reusable: Memory | undefined;
-    for (const entry of spare) {
-      if (this.#entries.size < keptVersions) break;
+    const filled = () => [...this.#entries.values()].filter(({ memory }) => memory !== undefined);
+    for (const entry of filled()) {
+      if (entry.users > 0 || (entry.jobId !== jobId && filled().length < keptVersions)) continue;
       this.#forget(entry);
       if (entry.pulled) reusable = entry.memory;
     }

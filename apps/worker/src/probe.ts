@@ -9,7 +9,6 @@ import { abortableInput } from './abortable-input.js';
 import { contributionBuffers } from './contribution-buffers.js';
 import type { Compute } from './compute-client.js';
 import { computeJobOf, type JobContext } from './job-contexts.js';
-import type { ParameterCache } from './parameters.js';
 import type { PoolCaller } from './pool-caller.js';
 import { SharedBuffers } from './shared-buffers.js';
 import { TaskFailure } from './withdrawal.js';
@@ -20,7 +19,6 @@ export interface ProbeServices {
   readonly workerId: string;
   readonly pool: PoolCaller;
   readonly compute: Compute;
-  readonly parameters: ParameterCache;
   /** Those of contributions, of which none is computed at the same time. */
   readonly gradients: SharedBuffers;
 }
@@ -30,6 +28,8 @@ export class Probes {
   /** Lineage of each job in which the coordinator admitted this worker. */
   readonly #passed = new Map<string, number>();
   readonly #inputs = new SharedBuffers(1);
+  /** Made so far: names of versions are not used twice. */
+  #versions = 0;
 
   constructor(services: ProbeServices) {
     this.#services = services;
@@ -61,21 +61,23 @@ export class Probes {
   async #compute(job: JobContext, probe: TaskEntry, signal: AbortSignal): Promise<number> {
     const { spec, layout } = job;
     const { seed } = spec.training;
-    const { parameterCount, statisticCount, hash: layoutHash } = layout;
+    const { parameterCount, statisticCount } = layout;
     const images = await abortableInput(probe, job, this.#inputs, signal);
     const contribution = await contributionBuffers(job, this.#services.gradients, signal).catch((error: unknown) => {
       images.release();
       throw error;
     });
-    const sizes = { layoutHash, parameterCount, statisticCount, exactCount: job.exactCount };
-    const version = this.#services.parameters.borrow({ jobId: job.jobId, lineage: 0, version: 0, ...sizes });
+    const version = await this.#initialVersion(job, signal).catch((error: unknown) => {
+      images.release();
+      contribution.loan.release();
+      throw error;
+    });
     try {
       const { gradient, statistics } = contribution;
-      const { key, parameters, exact } = version;
       await this.#services.compute.train(
         {
           job: computeJobOf(job),
-          parameters: { key, parameters, exact, statistics: version.statistics, initial: seed },
+          parameters: { ...version.parameters, initial: seed },
           input: images.input,
           miniBatchSamples: probe.miniBatchSamples,
           gradient,
@@ -89,9 +91,33 @@ export class Probes {
       const table = blockTable(parameterCount, statisticCount);
       return versionChecksum(table.map((range) => blockMessage(regions[range.region], range).checksum));
     } finally {
-      version.release();
+      version.loan.release();
       contribution.loan.release();
       images.release();
     }
+  }
+
+  /** Memory for version 0, of any content, in the place of a second contribution: the pulled version has its own already. */
+  async #initialVersion({ jobId, layout, exactCount }: JobContext, signal: AbortSignal) {
+    const { parameterCount, statisticCount } = layout;
+    const width = exactCount === undefined ? Float32Array.BYTES_PER_ELEMENT : Uint16Array.BYTES_PER_ELEMENT;
+    const exactAt = Math.ceil((parameterCount * width) / 64) * 64;
+    const statisticsAt = exactAt + Math.ceil(((exactCount ?? 0) * Float32Array.BYTES_PER_ELEMENT) / 64) * 64;
+    const bytes = statisticsAt + statisticCount * Float32Array.BYTES_PER_ELEMENT;
+    const loan = await this.#services.gradients.acquire(bytes, signal);
+    const { buffer } = loan;
+    this.#versions += 1;
+    return {
+      loan,
+      parameters: {
+        key: `${jobId}, probe ${this.#versions}`,
+        parameters:
+          exactCount === undefined
+            ? new Float32Array(buffer, 0, parameterCount)
+            : new Uint16Array(buffer, 0, parameterCount),
+        exact: new Float32Array(buffer, exactAt, exactCount ?? 0),
+        statistics: new Float32Array(buffer, statisticsAt, statisticCount),
+      },
+    };
   }
 }

@@ -48,7 +48,8 @@ export interface Memory {
 
 /** One filling of a memory. */
 export interface Filling {
-  readonly memory: Memory;
+  /** Asked for once the version exists, the same each time. */
+  readonly memory: () => Memory;
   readonly arrivals: Arrivals;
   /** The header of the first slice has come: the version exists. */
   readonly onName: (name: VersionName) => void;
@@ -204,12 +205,12 @@ async function pullSlice(
       if (message?.$case !== 'block') continue;
       const block = message.value;
       const shared = segment && collector.inSegment(block);
-      const data = shared === undefined ? block.data : placeOf(shared.range, memory, arrivals);
+      const data = shared === undefined ? block.data : placeOf(shared.range, memory(), arrivals);
       if (shared !== undefined) inSegment(() => segment?.read(data, shared.place));
       const verdict = collector.accept({ ...block, data });
       if (!verdict.ok) throw new BrokenVersion(`${verdict.detail} (slice ${caller.slice} at ${caller.address})`);
       const { range } = verdict;
-      if (shared === undefined && !arrivals.has(range)) copyBlock(data, memory[range.region], range);
+      if (shared === undefined && !arrivals.has(range)) copyBlock(data, memory()[range.region], range);
       arrivals.note(range);
     }
   } finally {

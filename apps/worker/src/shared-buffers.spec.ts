@@ -26,6 +26,17 @@ describe('SharedBuffers', () => {
     expect(loan.buffer.byteLength).toBe(128);
   });
 
+  it('lends a buffer again that is somewhat larger, and none that is much larger', async () => {
+    const buffers = new SharedBuffers(1, (bytes) => new SharedArrayBuffer(bytes + 100));
+    const first = await buffers.acquire(130_000, never);
+    expect(first.buffer.byteLength).toBe(130_100);
+    first.release();
+    const second = await buffers.acquire(100_000, never);
+    expect(second.buffer).toBe(first.buffer);
+    second.release();
+    expect((await buffers.acquire(1000, never)).buffer.byteLength).toBe(1100);
+  });
+
   it('forgets a waiter that gave up', async () => {
     const buffers = new SharedBuffers(1);
     const loan = await buffers.acquire(8, never);

@@ -1,7 +1,10 @@
 // Memory that the main thread and the compute thread both see, handed out and taken back, with a bound.
 // Refuses to know what the bytes are.
 
-/** A piece of shared memory on loan. `release` is idempotent; after it nobody may touch `buffer`. */
+/** How much larger than asked for a buffer may be. */
+const slackFor = (bytes: number): number => 65_536 + bytes / 8;
+
+/** A piece of shared memory on loan: as many bytes as were asked for, or some more. `release` is idempotent; after it nobody may touch `buffer`. */
 export interface SharedLoan {
   readonly buffer: SharedArrayBuffer;
   readonly release: () => void;
@@ -14,16 +17,19 @@ interface Waiter {
 
 /**
  * At most `limit` buffers are on loan at once; a further request waits for one to come back. Buffers are used again
- * where the size is the same (tasks of a job nearly always have one size), others are left to the garbage collector.
+ * where they are large enough and not much larger (tasks of a job nearly always have one size), others are left to the garbage collector.
  */
 export class SharedBuffers {
   readonly #limit: number;
+  readonly #allocate: (bytes: number) => SharedArrayBuffer;
   readonly #idle: SharedArrayBuffer[] = [];
   readonly #waiters: Waiter[] = [];
   #lent = 0;
 
-  constructor(limit: number) {
+  /** @param allocate gives at least as many bytes as it is asked for */
+  constructor(limit: number, allocate = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)) {
     this.#limit = limit;
+    this.#allocate = allocate;
   }
 
   /** Buffers on loan now. */
@@ -54,8 +60,10 @@ export class SharedBuffers {
 
   #lend(bytes: number): SharedLoan {
     this.#lent += 1;
-    const index = this.#idle.findIndex((idle) => idle.byteLength === bytes);
-    const buffer = index >= 0 ? this.#idle.splice(index, 1)[0]! : new SharedArrayBuffer(bytes);
+    const index = this.#idle.findIndex(
+      ({ byteLength }) => byteLength >= bytes && byteLength <= bytes + slackFor(bytes),
+    );
+    const buffer = index >= 0 ? this.#idle.splice(index, 1)[0]! : this.#allocate(bytes);
     let lent = true;
     return {
       buffer,

@@ -6,6 +6,7 @@ import { unaryCall } from '#proto/calls.js';
 import { Outcome, type ReportEvaluationResponse } from '#proto/generated/lockstep/v1/pool.js';
 import { entryId, type TaskEntry, taskName, toWireKey } from '#proto/task-entry.js';
 import { hostClockMs } from '#proto/host-clock.js';
+import { pageAligned } from '#model/simd/page-aligned.js';
 import type { SpanRing } from '#proto/span-ring.js';
 import { WireError } from '#proto/wire-error.js';
 import { abortableInput } from './abortable-input.js';
@@ -52,7 +53,8 @@ const reportAttempts = 4;
 export class TaskStages implements Stages<PreparedTask> {
   readonly #services: StageServices;
   readonly #inputs = new SharedBuffers(inputsAtOnce);
-  readonly #gradients = new SharedBuffers(gradientsAtOnce);
+  /** Page by page, as the probe computes with a version that lies there. */
+  readonly #gradients = new SharedBuffers(gradientsAtOnce, pageAligned);
   readonly #probes: Probes;
   readonly #starvation = new StarvationClock();
   /** Seconds that the last task of a kind and job took the compute thread. */

@@ -1,10 +1,14 @@
 // Owns: the addon's entry: all that the package's own binding offers, and `readInto`, which copies a tensor's numbers to where they
-// are wanted, converted on the way, and leaves no garbage. Refuses to know: kernels that compute.
+// are wanted, converted on the way, and leaves no garbage, and `trimMemory`. Refuses to know: kernels that compute.
 
 // The package's entry under another name, so that ours can call it.
 #define napi_register_module_v1 registerPackageBinding
 #include "tfjs_binding.cc"
 #undef napi_register_module_v1
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "op.h"
 #include "passes.h"
@@ -95,13 +99,23 @@ napi_value readInto(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+/** trimMemory(): what was freed goes back to the system, where the C library would keep it. */
+napi_value trimMemory(napi_env, napi_callback_info) {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+  return nullptr;
+}
+
 }  // namespace
 }  // namespace lockstep
 
 extern "C" NAPI_MODULE_EXPORT napi_value napi_register_module_v1(napi_env env, napi_value exports) {
   exports = tfnodejs::registerPackageBinding(env, exports);
-  const napi_property_descriptor own = {"readInto", nullptr, lockstep::readInto, nullptr,
-                                        nullptr,    nullptr, napi_default,       nullptr};
-  if (exports != nullptr) napi_define_properties(env, exports, 1, &own);
+  const napi_property_descriptor own[] = {
+      {"readInto", nullptr, lockstep::readInto, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"trimMemory", nullptr, lockstep::trimMemory, nullptr, nullptr, nullptr, napi_default, nullptr},
+  };
+  if (exports != nullptr) napi_define_properties(env, exports, sizeof(own) / sizeof(own[0]), own);
   return exports;
 }

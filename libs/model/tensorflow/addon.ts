@@ -31,6 +31,8 @@ export interface Addon {
    * even); a uint8 tensor into bytes. Ours; processors only. `attributes` is [T].
    */
   readInto(id: number, attributes: readonly Attribute[], array: Float32Array | Uint16Array | Uint8Array): void;
+  /** Gives memory that was freed back to the system, all over the process. Ours. */
+  trimMemory(): void;
   executeOp(name: string, attributes: readonly Attribute[], inputs: readonly number[], outputs: number): AddonTensor[];
   isUsingGpuDevice(): boolean;
   getNumOfTensors(): number;
