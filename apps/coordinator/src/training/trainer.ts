@@ -269,7 +269,7 @@ export class Trainer {
       loss: collected.loss,
       top1: collected.top1,
       imagesPerSecond: times.imagesPerSecond,
-      etaSeconds: times.secondsPerStep * (this.progress.totalSteps - plan.step - 1),
+      etaSeconds: times.secondsPerStep && times.secondsPerStep * (this.progress.totalSteps - plan.step - 1),
       workers: [...new Set(collected.tasks.map(({ worker }) => worker))],
     });
     this.#services.metrics.append(plan.step + 1, stepMetrics(plan.samplesLeft, collected, committed, times));
