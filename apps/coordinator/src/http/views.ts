@@ -28,7 +28,9 @@ export const jobSchema = z.strictObject({
     .nullable()
     .meta({ description: 'Newest evaluation' }),
   imagesPerSecond: rate.nullable(),
-  etaSeconds: rate.nullable().meta({ description: 'Null until a few steps have been seen, and when it is not running' }),
+  etaSeconds: rate
+    .nullable()
+    .meta({ description: 'Null until a few steps have been seen, and when it is not running' }),
   workers: z.array(z.string()),
   parametersSha256: sha256.nullable().meta({ description: "Of the newest checkpoint's manifest" }),
   stateSha256: sha256.nullable().meta({ description: "Of the newest checkpoint's manifest" }),
