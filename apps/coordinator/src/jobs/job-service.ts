@@ -11,7 +11,7 @@ import { checkpointFilePath, listCheckpointViews } from './checkpoint-views.js';
 import { checkWeights, followWeights } from './initial-weights.js';
 import { JobRun, type JobRunServices } from './job-run.js';
 import { timelineOf } from './job-timeline.js';
-import { reachedBy, viewOf } from './job-views.js';
+import { reachedBy, turnText, viewOf } from './job-views.js';
 import { isEnded, mayAct, mayFollow, statesFor } from './job-states.js';
 import { newRecord, withDataset } from './new-record.js';
 import type { JobRecord } from './job-store.js';
@@ -220,9 +220,8 @@ export class JobService implements JobsPort {
   /** Starts queued jobs while there is room: higher priority first, then the older. */
   #schedule(): void {
     if (this.#stopping) return;
-    const jobs = [...this.#jobs.values()];
-    let room = this.#options.maxRunningJobs - jobs.filter(({ run }) => run !== undefined).length;
-    const queued = jobs
+    let room = this.#options.maxRunningJobs - this.#runCount();
+    const queued = [...this.#jobs.values()]
       .filter((job) => job.record.state === 'queued' && job.run === undefined && this.#unfit(job) === undefined)
       .toSorted((a, b) => b.record.spec.priority - a.record.spec.priority || (a.record.id < b.record.id ? -1 : 1));
     for (const job of queued) {
@@ -230,6 +229,10 @@ export class JobService implements JobsPort {
       room -= 1;
       this.#launch(job);
     }
+  }
+
+  #runCount(): number {
+    return [...this.#jobs.values()].filter(({ run }) => run !== undefined).length;
   }
 
   #launch(job: Job): void {
@@ -370,9 +373,7 @@ export class JobService implements JobsPort {
   }
 
   #turn(): string {
-    const { maxRunningJobs } = this.#options;
-    const others = maxRunningJobs === 1 ? 'Another job is running' : `${maxRunningJobs} other jobs are running`;
-    return `${others}; this one waits for its turn, by priority and age.`;
+    return turnText({ stopping: this.#stopping, running: this.#runCount() });
   }
 
   #publish(job: Job): void {

@@ -47,3 +47,13 @@ function reasonOf(record: JobRecord, run: JobRun | undefined, waits: string): st
   if (record.state !== 'queued' && record.state !== 'running') return null;
   return run === undefined ? waits : run.reason;
 }
+
+/**
+ * Why a job that could be trained has no run.
+ * @param running how many have one
+ */
+export function turnText({ stopping, running }: { stopping: boolean; running: number }): string {
+  if (stopping) return 'The coordinator is stopping; the job goes on when it is back.';
+  const others = running === 1 ? 'Another job is running' : `${running} other jobs are running`;
+  return running === 0 ? 'It begins in a moment.' : `${others}; this one waits for its turn, by priority and age.`;
+}
