@@ -217,7 +217,7 @@ export const jobSpecInputSchema = z
   })
   .partial()
   .meta({
-    title: 'Job spec',
+    title: 'JobSpecInput',
     description: 'One training run. Any field may be left out: the preset, then defaults fill it.',
   });
 

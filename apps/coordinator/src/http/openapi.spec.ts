@@ -82,6 +82,10 @@ test('describes parameters by the schemas that check them', () => {
   expect(namesOf(document.paths['/api/v1/events']!['get']!, 'header')).toEqual(['Last-Event-ID']);
 });
 
+test('titles the body of a submission as the documentation names it', () => {
+  expect(document.components.schemas['JobSpecInput']).toMatchObject({ title: 'JobSpecInput' });
+});
+
 test('refers only to schemas that it has', () => {
   const references = [...JSON.stringify(document).matchAll(/"\$ref":"([^"]+)"/g)].map((match) => match[1]!);
   expect(references.length).toBeGreaterThan(20);
