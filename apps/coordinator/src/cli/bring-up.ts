@@ -28,6 +28,8 @@ export interface BringUpOptions extends LocalOptions {
 export interface RunningSystem {
   readonly config: CoordinatorConfig;
   readonly baseUrl: string;
+  /** Of the queue that coordinator and workers share. */
+  readonly redisUrl: string;
   readonly workerCount: number;
   /** Rejects when the system cannot go on. */
   readonly failure: Promise<never>;
@@ -73,9 +75,10 @@ async function start(
     queue.kind === 'binary'
       ? await KeptValkey.create({ binary: queue.binary.path, dataDir: config.dataDir, say: options.say })
       : undefined;
+  const redisUrl = queue.kind === 'running' ? queue.url : (valkey?.url ?? '');
   const system = new LocalSystem({
     valkey,
-    ...processes(settings, queue.kind === 'running' ? queue.url : (valkey?.url ?? ''), workerCount),
+    ...processes(settings, redisUrl, workerCount),
     baseUrl,
     logFolder: join(config.dataDir, 'logs'),
     graceMs: config.graceMs,
@@ -90,7 +93,7 @@ async function start(
         await system.stop();
         await lock.release();
       };
-      return { config, baseUrl, workerCount, failure: system.failure, stop };
+      return { config, baseUrl, redisUrl, workerCount, failure: system.failure, stop };
     }
   } catch (error) {
     await system.stop();

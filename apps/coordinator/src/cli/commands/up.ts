@@ -1,9 +1,10 @@
 // `up`: everything on this machine until Ctrl-C.
 // Refuses to know how processes are kept alive.
-import { join } from 'node:path';
+import path from 'node:path';
 import { bringUp } from '../bring-up.js';
 import { CommandFailed, exitCodes, sentenceOf } from '../exit.js';
 import { aborted, interruption } from '../interruption.js';
+import { joinText } from '../join-text.js';
 import { printLines, tell } from '../output.js';
 import { prepareMachine } from '../prepare.js';
 
@@ -32,11 +33,12 @@ export async function up(options: UpOptions, environment: NodeJS.ProcessEnv): Pr
   if (running === undefined) {
     return exitCodes.interrupted;
   }
-  const { config, baseUrl, workerCount } = running;
+  const { config, baseUrl, redisUrl, workerCount } = running;
+  const { grpcHost, grpcPort } = config;
+  const join = joinText({ grpcHost, grpcPort, redisUrl, withToken: config.workerToken !== undefined });
   printLines([`ready ${baseUrl}`]);
   tell(
-    `${workerCount} worker${workerCount === 1 ? '' : 's'}; workers elsewhere join at ${config.grpcHost}:${config.grpcPort}; ` +
-      `logs in ${join(config.dataDir, 'logs')}; Ctrl-C stops everything.`,
+    `${workerCount} worker${workerCount === 1 ? '' : 's'}; logs in ${path.join(config.dataDir, 'logs')}; Ctrl-C stops everything; ${join}`,
   );
   try {
     await Promise.race([aborted(stop.signal), running.failure]);
