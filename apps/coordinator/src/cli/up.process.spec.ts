@@ -14,7 +14,7 @@ let folders = 0;
 
 beforeAll(() => {
   tree = compileTree();
-});
+}, TIMEOUT_MS);
 afterAll(() => tree.remove());
 beforeEach(async () => {
   reports = await StandInReports.start();
@@ -68,6 +68,7 @@ describe('lockstep up', { timeout: TIMEOUT_MS }, () => {
   it('starts all in its process group and stops workers, then the coordinator, then Valkey', async () => {
     const up = await upWithTwoWorkers();
     expect(up.stdout).toEqual([expect.stringMatching(/^ready http:\/\/127\.0\.0\.1:\d+$/)]);
+    await up.line(/^2 workers; .*REDIS_URL=redis:\/\/127\.0\.0\.1:\d+ .*npx lockstep worker$/);
     for (const { pid } of reports.living()) {
       expect(processGroupOf(pid)).toBe(up.pid);
     }
@@ -86,6 +87,21 @@ describe('lockstep up', { timeout: TIMEOUT_MS }, () => {
     for (const { role, said } of reports.standIns) {
       expect(said, role).toEqual(['stopping']);
     }
+  });
+
+  it('says nothing of a coordinator that Ctrl-C ends while it starts, and starts no other', async () => {
+    const up = lockstep(['up', '--workers', '1', '--data-dir', newFolder()], {
+      STAND_IN_COORDINATOR: 'starting',
+      STAND_IN_WORKER: 'lingers',
+    });
+    await reports.until(() => reports.living('worker').length === 1 && reports.living('coordinator').length === 1);
+    const [worker] = reports.living('worker');
+    up.killGroup('SIGINT');
+    await reports.until(() => worker!.said.includes('stopping') && reports.living('coordinator').length === 0);
+    process.kill(worker!.pid, 'SIGUSR2');
+    expect((await up.closed).code).toBe(130);
+    expect(up.stderr.filter((line) => line.includes('coordinator'))).toEqual([]);
+    expect(reports.standIns.filter(({ role }) => role === 'coordinator')).toHaveLength(1);
   });
 
   it('starts a killed worker, coordinator and Valkey again at once', async () => {

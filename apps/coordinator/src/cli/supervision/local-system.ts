@@ -94,6 +94,8 @@ export class LocalSystem {
   async stop(): Promise<void> {
     this.ended.abort();
     this.options.valkey?.hush();
+    // Ctrl-C reaches one that has only just been started before it knows to leave that to us.
+    this.coordinator.retire();
     const graceMs = this.options.graceMs + GRACE_MARGIN_MS;
     await Promise.all(this.workers.map((worker) => worker.stop(graceMs)));
     await this.coordinator.stop(graceMs);

@@ -72,10 +72,15 @@ export class SupervisedProcess {
     this.starts += 1;
   }
 
-  /** SIGTERM, then SIGKILL after `graceMs`. Resolves when it is gone; a restart that was due is called off. */
-  async stop(graceMs: number): Promise<void> {
+  /** From now on its end is expected: neither told nor followed by another start. */
+  retire(): void {
     this.stopping = true;
     clearTimeout(this.restartTimer);
+  }
+
+  /** SIGTERM, then SIGKILL after `graceMs`. Resolves when it is gone; a restart that was due is called off. */
+  async stop(graceMs: number): Promise<void> {
+    this.retire();
     const child = this.child;
     if (child === undefined) {
       return;

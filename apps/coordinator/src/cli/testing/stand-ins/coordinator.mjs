@@ -3,6 +3,11 @@ import { createServer } from 'node:http';
 import { linkToParent } from '#proto/parent-link.js';
 import { report } from '@REPORT@';
 
+if (process.env.STAND_IN_COORDINATOR === 'starting') {
+  // Before its first line: a signal still ends it.
+  report('coordinator');
+  await new Promise(() => setInterval(() => {}, 1_000_000));
+}
 process.title = 'lockstep-coordinator';
 linkToParent();
 const tell = report('coordinator');

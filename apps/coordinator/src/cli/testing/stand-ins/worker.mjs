@@ -8,7 +8,7 @@ const tell = report('worker');
 process.stdout.write(`${JSON.stringify({ level: 30, msg: 'all is well' })}\n`);
 process.on('SIGTERM', async () => {
   await tell('stopping');
-  process.exit(0);
+  if (process.env.STAND_IN_WORKER !== 'lingers') process.exit(0);
 });
 process.on('SIGUSR2', () => {
   parent.tell('drained');
