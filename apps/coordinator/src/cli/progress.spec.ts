@@ -46,8 +46,15 @@ describe('progressLine', () => {
       /^█{24} 100 % .*epoch 3\/3 .*completed$/,
     );
     const young = { ...job, step: 0, loss: null, top1: null, imagesPerSecond: null, etaSeconds: null };
-    expect(progressLine(young, undefined)).toBe('step 0/1,173 · epoch 1/3');
-    expect(progressLine({ ...young, spec: { training: { epochs: null } } }, undefined)).toBe('step 0/1,173');
+    const timeless = { ...job, etaSeconds: null, spec: { training: { epochs: null } } };
+    expect(progressLine(timeless, undefined)).toBe('step 782/1,173 · loss 0.812 · accuracy 71.3 % · 946 images/s');
+    expect(progressLine({ ...young, state: 'completed' }, undefined)).toBe('step 0/1,173 · epoch 1/3 · completed');
+  });
+
+  it('says that the first step, which may take long, is under way', () => {
+    const young = { ...job, step: 0, loss: null, top1: null, imagesPerSecond: null, etaSeconds: null };
+    expect(progressLine(young, undefined)).toBe('step 0/1,173 · epoch 1/3 · the first step is under way');
+    expect(progressLine({ ...young, reason: 'No worker.' }, undefined)).toBe('step 0/1,173 · epoch 1/3 · No worker.');
   });
 });
 

@@ -51,6 +51,7 @@ function parts(job: JobProgress): string[] {
   if (waits(job)) {
     return [...all, job.reason ?? job.state];
   }
+  if (job.state === 'running' && job.step === 0 && job.loss === null) return [...all, 'the first step is under way'];
   return [
     ...all,
     ...known(`loss ${formatLoss(job.loss)}`, job.loss),
