@@ -93,18 +93,25 @@ describe('lockstep', () => {
     expect((await lockstep('workers')).stdout).toMatch(/worker-1[^]*worker-2/);
   });
 
-  it('pause, resume and cancel act on a running job', async () => {
+  it('pause, resume, checkpoint, cancel and delete act on a job', async () => {
     const id = await system.api.submit(endlessSpec());
     await system.api.untilJob(id, ({ step }) => step >= 1);
     expect((await lockstep('pause', id)).code).toBe(0);
     await system.api.untilState(id, 'paused');
     expect((await lockstep('resume', id)).code).toBe(0);
     await system.api.untilState(id, 'running');
-    expect((await lockstep('cancel', id)).code).toBe(0);
+    expect((await lockstep('delete', id)).stderr).toMatch(/cancel it first/);
+    expect((await lockstep('checkpoint', id)).code).toBe(0);
+    await system.api.untilJob(id, ({ checkpoint }) => checkpoint !== null && checkpoint.step > 0);
+    const cancelled = await lockstep('cancel', id);
+    expect(cancelled.code).toBe(0);
+    expect(cancelled.stderr).toMatch(new RegExp(`checkpoints keep [\\d.]+ MB; \`lockstep delete ${id}\``));
     await system.api.untilState(id, 'cancelled');
     const again = await lockstep('cancel', id);
     expect(again.code).toBe(1);
     expect(again.stderr).toMatch(/cancelled/);
+    expect(await json('delete', id)).toEqual({ id, deleted: true });
+    expect((await lockstep('show', id)).stderr).toContain('There is no job');
   });
 
   it('says in one sentence what is wrong with a spec and that a job is not there', async () => {

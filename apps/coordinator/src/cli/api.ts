@@ -1,6 +1,6 @@
 // The coordinator's REST interface as the commands call it, and how its refusals read.
 // Refuses to know what is done with the answers; streams of events are `events.ts`'s.
-import type { AuditReport, JobAction, JobState, JobsPort, JobView, WorkerView } from '../jobs/ports.js';
+import type { AuditReport, CheckpointView, JobAction, JobState, JobsPort, JobView, WorkerView } from '../jobs/ports.js';
 import type { ClientSettings } from './client-settings.js';
 import { CommandFailed, exitCodes } from './exit.js';
 
@@ -73,6 +73,19 @@ export class Api {
     return this.call('POST', `/jobs/${encodeURIComponent(id)}/${action}${repin ? '?repin=true' : ''}`);
   }
 
+  /** Deletes an ended job and its files. */
+  async remove(id: string): Promise<void> {
+    await this.call('DELETE', `/jobs/${encodeURIComponent(id)}`);
+  }
+
+  async checkpoints(id: string): Promise<readonly CheckpointView[]> {
+    const { checkpoints } = await this.call<{ readonly checkpoints: readonly CheckpointView[] }>(
+      'GET',
+      `/jobs/${encodeURIComponent(id)}/checkpoints`,
+    );
+    return checkpoints;
+  }
+
   async audit(id: string): Promise<AuditReport> {
     return this.call('GET', `/jobs/${encodeURIComponent(id)}/audit`);
   }
@@ -113,7 +126,7 @@ export class Api {
   }
 
   private async call<Answer>(
-    method: 'GET' | 'POST',
+    method: 'GET' | 'POST' | 'DELETE',
     path: string,
     body?: unknown,
     headers: Record<string, string> = {},

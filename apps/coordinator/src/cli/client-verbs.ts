@@ -80,7 +80,8 @@ export function registerClientVerbs(program: Command, environment: NodeJS.Proces
   const actions = [
     ['pause', 'pause a job; its open step is dropped and computed again later'],
     ['resume', 'let a paused job go on'],
-    ['cancel', 'end a job for good'],
+    ['checkpoint', 'write a checkpoint of a running job after its present step'],
+    ['cancel', 'end a job for good; its files stay until it is deleted'],
   ] as const;
   for (const [action, description] of actions) {
     const command = verb(`${action} <id>`, description);
@@ -97,6 +98,13 @@ export function registerClientVerbs(program: Command, environment: NodeJS.Proces
         finish(await act(await api(options), id, action, options));
       });
   }
+
+  verb('delete <id>', 'delete an ended job with its checkpoints, ledger and metrics')
+    .addHelpText('after', example('lockstep delete ID'))
+    .action(async (id: string, options: ClientOptions) => {
+      const { deleteJob } = await import('./commands/jobs.js');
+      finish(await deleteJob(await api(options), id, options));
+    });
 
   verb('workers', 'list the workers of the pool')
     .addHelpText('after', example('lockstep workers'))

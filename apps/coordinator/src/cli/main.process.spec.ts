@@ -21,7 +21,9 @@ const verbs = [
   'watch',
   'pause',
   'resume',
+  'checkpoint',
   'cancel',
+  'delete',
 ];
 verbs.push('workers', 'drain', 'audit', 'timeline', 'tune', 'export', 'import', 'predict', 'evaluate');
 

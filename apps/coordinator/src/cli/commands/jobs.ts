@@ -1,7 +1,8 @@
-// `jobs`, `show`, `pause`, `resume`, `cancel`: jobs as tables and blocks of text.
+// `jobs`, `show`, `pause`, `resume`, `checkpoint`, `cancel`, `delete`: jobs as tables and blocks of text.
 // Refuses to know how they are stored and run.
 import { stringify } from 'yaml';
-import type { JobAction, JobState, JobView } from '../../jobs/ports.js';
+import type { CheckpointView, JobAction, JobState, JobView } from '../../jobs/ports.js';
+import { formatBytes } from '../../setup/progress.js';
 import type { Api } from '../api.js';
 import type { ClientOptions } from '../client-verbs.js';
 import { exitCodes } from '../exit.js';
@@ -103,7 +104,7 @@ const told: Readonly<Record<JobAction, string>> = {
   pause: 'will pause',
   resume: 'goes on',
   cancel: 'is being cancelled',
-  checkpoint: 'is being checkpointed',
+  checkpoint: 'writes a checkpoint after its present step',
 };
 
 export async function act(
@@ -117,6 +118,21 @@ export async function act(
     printJson(answer ?? (await api.job(id)));
   } else {
     tell(`Job ${id} ${told[action]}.`);
+    if (action === 'cancel') tell(keptText(id, await api.checkpoints(id)));
   }
+  return exitCodes.good;
+}
+
+/** What a cancelled job leaves on the coordinator's disk. */
+export function keptText(id: string, checkpoints: readonly Pick<CheckpointView, 'files'>[]): string {
+  const bytes = checkpoints.flatMap(({ files }) => files).reduce((sum, file) => sum + file.bytes, 0);
+  const kept = bytes === 0 ? 'Its files stay' : `Its checkpoints keep ${formatBytes(bytes)}`;
+  return `${kept}; \`lockstep delete ${id}\` removes them.`;
+}
+
+export async function deleteJob(api: Api, id: string, options: ClientOptions): Promise<number> {
+  await api.remove(id);
+  if (options.json === true) printJson({ id, deleted: true });
+  else tell(`Job ${id} and its files are deleted.`);
   return exitCodes.good;
 }
