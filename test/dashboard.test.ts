@@ -97,7 +97,15 @@ describe('dashboard', () => {
     await expect.poll(() => page.getByTestId('chart-loss').getAttribute('data-points')).toBe('16');
     for (const chart of ['accuracy', 'learning-rate', 'gradient-norm', 'throughput', 'step-time']) {
       expect(await page.getByTestId(`chart-${chart}`).locator('canvas').count()).toBe(1);
+      expect(await page.getByTestId(`chart-${chart}`).locator('.chart-axis').innerText()).toBe('step');
     }
+    const words = page.getByTestId('job-numerics-class');
+    expect(await words.locator('wbr').count()).toBeGreaterThan(1);
+    expect(await words.innerText()).toBe((await system.api.job(id)).numericsClass);
+    const wraps = await page.evaluate<string>(
+      "getComputedStyle(document.querySelector('[data-testid=worker-row] td[data-label=Memory]')).whiteSpace",
+    );
+    expect(wraps).toBe('nowrap');
     expect(await page.getByTestId('job-cancel').isDisabled()).toBe(true);
     expect(await page.locator(`[data-testid=job-card][data-job-id="${id}"]`).count()).toBe(1);
     expect(complaints).toEqual([]);

@@ -36,6 +36,13 @@ describe('format', () => {
     expect(written).toBe(expected);
   });
 
+  it('tells where a list of names may be broken', () => {
+    expect(format.wordsOf('cpu EPYC, avx2,avx512_bf16, 1 thread')).toEqual([
+      'cpu EPYC, avx2,',
+      'avx512_bf16, 1 thread',
+    ]);
+  });
+
   it('writes a dash for what is not known', () => {
     for (const write of [format.formatCount, format.formatPercent, format.formatLoss, format.formatDuration]) {
       expect(write(null)).toBe('–');

@@ -87,6 +87,11 @@ export function formatBytes(bytes: number | null | undefined): string {
   return `${power === 0 || scaled >= 100 ? whole.format(scaled) : oneDigit.format(scaled)} ${units[power]}`;
 }
 
+/** The pieces of a list of names between which a line may be broken: after commas that no blank follows. */
+export function wordsOf(text: string): string[] {
+  return text.split(/(?<=,)(?! )/);
+}
+
 /** Large counts in words' place: 272,474 stays, 60192808 is 60.2 M. */
 export function formatParameters(count: number): string {
   return count >= 1_000_000 ? `${oneDigit.format(count / 1e6)} M` : whole.format(count);

@@ -94,6 +94,9 @@ export function Chart({ spec, series }: { spec: ChartSpec; series: SeriesMap }) 
         </span>
       </figcaption>
       <div ref={host} class="chart-canvas" role="img" aria-label={summary(spec, shown)} />
+      <div class="chart-axis" aria-hidden="true">
+        step
+      </div>
     </figure>
   );
 }

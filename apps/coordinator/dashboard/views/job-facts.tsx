@@ -1,7 +1,7 @@
 // What identifies a job's result and reproduces it: hashes, checkpoint, numerics class, spec.
 import type { ComponentChildren } from 'preact';
 import type { JobView } from '../../src/jobs/ports.js';
-import { formatCount, formatInstant, formatParameters } from '../state/format.js';
+import { formatCount, formatInstant, formatParameters, wordsOf } from '../state/format.js';
 import { Copyable } from './copyable.js';
 
 export function JobFacts({ job }: { job: JobView }) {
@@ -27,7 +27,9 @@ export function JobFacts({ job }: { job: JobView }) {
           <Hash value={job.stateSha256} what="hash of the state" testId="job-state-sha256" />
         </Fact>
         <Fact name="Numerics class">
-          <span data-testid="job-numerics-class">{job.numericsClass ?? 'chosen when the job starts'}</span>
+          <span data-testid="job-numerics-class">
+            {job.numericsClass === null ? 'chosen when the job starts' : <Breakable text={job.numericsClass} />}
+          </span>
         </Fact>
         {job.kernels !== null && <Fact name="Kernels">{job.kernels}</Fact>}
         <Fact name="Model">
@@ -62,6 +64,20 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>
+  );
+}
+
+/** Long names may go on in the next line, but not from inside a word. */
+function Breakable({ text }: { text: string }) {
+  return (
+    <>
+      {wordsOf(text).map((word) => (
+        <span key={word}>
+          {word}
+          <wbr />
+        </span>
+      ))}
+    </>
   );
 }
 
