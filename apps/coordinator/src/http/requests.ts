@@ -27,11 +27,10 @@ export const listQuery = z.strictObject({
 export type ListQuery = z.infer<typeof listQuery>;
 
 export const metricsQuery = z.strictObject({
-  series: z
-    .string()
-    .max(10_000)
-    .optional()
-    .meta({ description: 'Comma list of names, such as train/loss,test/top1; all when left out' }),
+  series: z.string().max(10_000).optional().meta({
+    description:
+      'Comma list of names, such as train/loss,test/top1; all when left out. One without points gives an empty list',
+  }),
   maxPoints: whole(2, 10_000).default(2000).meta({ description: 'Points per series; extremes are kept' }),
 });
 export type MetricsQuery = z.infer<typeof metricsQuery>;
