@@ -26,6 +26,7 @@ COPY --from=build /opt/lockstep/native /opt/lockstep/native
 COPY --from=build /opt/lockstep/app/package.json ./
 COPY --from=build /opt/lockstep/app/node_modules node_modules
 COPY --from=build /opt/lockstep/app/dist dist
+COPY --from=build /opt/lockstep/app/scripts/lockstep.mjs scripts/lockstep.mjs
 COPY --from=build /opt/lockstep/app/libs/model/native libs/model/native
 COPY LICENSE THIRD_PARTY_LICENSES.md ./
 USER node

@@ -120,7 +120,7 @@ async function build() {
   const stamp = join(root, 'dist', '.lockstep-build');
   const wanted = sourcesDigest();
   if (readIfThere(stamp) === wanted && existsSync(join(root, cli))) return;
-  console.error('Building …');
+  console.error('Building (about half a minute) …');
   const code = await run('npm', ['run', '--silent', 'build'], ['ignore', 2, 2]);
   endIfStopped();
   if (code !== 0) throw new Error(`The build failed (exit code ${code}); what it said is above.`);

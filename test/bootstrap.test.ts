@@ -1,7 +1,7 @@
-// scripts/bootstrap.mjs in a small clone of its own, with an npm that only notes what it is asked for.
+// scripts/bootstrap.mjs and scripts/lockstep.mjs in a small clone of their own, with an npm that only notes what it is asked for.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -81,7 +81,7 @@ describe('scripts/bootstrap.mjs', () => {
     expect(first).toMatchObject({
       code: 0,
       stdout: 'ran up --workers 0\n',
-      stderr: 'Installing npm packages …\nBuilding …\n',
+      stderr: 'Installing npm packages …\nBuilding (about half a minute) …\n',
     });
     expect(await bootstrap('demo', '--keep')).toEqual({ code: 0, stdout: 'ran demo --keep\n', stderr: '' });
     expect(await calls()).toEqual(['ci', 'run']);
@@ -174,5 +174,31 @@ describe('scripts/bootstrap.mjs', () => {
     const { code, stderr } = await bootstrap(...args);
     expect(code).toBe(2);
     expect(stderr).toBe('Usage: node scripts/bootstrap.mjs demo|up|test|test:device|bench [arguments]\n');
+  });
+});
+
+describe('scripts/lockstep.mjs', () => {
+  const entry = fileURLToPath(new URL('../scripts/lockstep.mjs', import.meta.url));
+  const lockstep = async (...args: string[]): ReturnType<typeof finish> =>
+    await finish(
+      spawn(process.execPath, ['scripts/lockstep.mjs', ...args], { cwd: clone, stdio: ['ignore', 'pipe', 'pipe'] }),
+    );
+
+  it('is the package’s command, and may be executed in a clone that was never built', async () => {
+    const text = await readFile(new URL('../package.json', import.meta.url), 'utf8');
+    expect((JSON.parse(text) as { bin: unknown }).bin).toEqual({ lockstep: './scripts/lockstep.mjs' });
+    expect((await stat(entry)).mode & 0o111).toBe(0o111);
+  });
+
+  it('says what to do before the build, and hands over to the command after it', async () => {
+    await copyFile(entry, join(clone, 'scripts/lockstep.mjs'));
+    expect(await lockstep('doctor')).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/^Lockstep is not built in this clone yet: run `npm ci && npm run build`.*\n$/),
+    });
+    await mkdir(join(clone, dirname(cli)), { recursive: true });
+    await writeFile(join(clone, cli), command);
+    expect(await lockstep('doctor', 'fail')).toEqual({ code: 7, stdout: 'ran doctor fail\n', stderr: '' });
   });
 });

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // `lockstep`: from arguments to an exit code.
 // Refuses to know what the verbs do: each is loaded when it is called, so that `--help` answers at once.
 import { Command, CommanderError } from 'commander';
