@@ -1,5 +1,6 @@
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -26,6 +27,11 @@ async function examine(options: Partial<Parameters<typeof runDoctor>[0]>): Promi
   return new Map(findings.map((finding) => [finding.name, finding]));
 }
 
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  return (server.address() as AddressInfo).port;
+}
+
 describe('runDoctor', () => {
   it('finds nothing wrong on a machine that is set up', async () => {
     const { cacheDir, tensorflowDir, redisUrl } = loadConfig(process.env);
@@ -48,19 +54,42 @@ describe('runDoctor', () => {
   });
 
   it('names a port that is taken and the variable that moves it', async () => {
-    const server = createServer();
-    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-    const address = server.address();
-    const taken = typeof address === 'object' && address !== null ? address.port : 0;
+    const server = createServer((socket) => socket.end('220 mail\r\n'));
+    const taken = await listen(server);
     const findings = await examine({ httpPort: taken, grpcPort: taken - 1 });
     expect(findings.get('HTTP port')).toMatchObject({
       ok: false,
-      remedy: expect.stringContaining('LOCKSTEP_HTTP_PORT'),
+      detail: `127.0.0.1:${taken} is in use by another program.`,
+      remedy: expect.stringMatching(/up --http-port 9000.*LOCKSTEP_HTTP_PORT/),
     });
     expect(findings.get('gRPC port of slice 0')).toMatchObject({
       ok: false,
       remedy: expect.stringContaining('LOCKSTEP_GRPC_PORT'),
     });
+    server.close();
+  });
+
+  it.each([
+    ['ready', 200, { status: 'ready' }, /a Lockstep coordinator answers there$/],
+    ['not ready', 503, { type: 'urn:lockstep:problem:unavailable', status: 503 }, /answers there, and is not ready$/],
+  ])('is content with the ports of a Lockstep that runs here and is %s', async (_state, code, body, detail) => {
+    const server = createHttpServer((request, response) => {
+      response.statusCode = request.url === '/health/ready' ? code : 404;
+      response.end(JSON.stringify(body));
+    });
+    const control = createServer();
+    const [httpPort, grpcPort] = [await listen(server), await listen(control)];
+    const findings = await examine({ httpPort, grpcPort, reducers: 0 });
+    expect(findings.get('HTTP port')).toMatchObject({ ok: true, detail: expect.stringMatching(detail) });
+    expect(findings.get('gRPC port')).toMatchObject({ ok: true, detail: expect.stringContaining('is in use') });
+    server.close();
+    control.close();
+  });
+
+  it('takes no other web server for a Lockstep', async () => {
+    const server = createHttpServer((_request, response) => void response.end('{"status":"UP"}'));
+    const findings = await examine({ httpPort: await listen(server) });
+    expect(findings.get('HTTP port')).toMatchObject({ ok: false, detail: expect.stringContaining('another program') });
     server.close();
   });
 

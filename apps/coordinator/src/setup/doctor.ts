@@ -14,6 +14,7 @@ import { lockHolder } from './lock.js';
 import { chooseFlavour, findNativeLibrary, type NativeLibrary } from './native-library.js';
 import type { Flavour } from './pinned-packages.js';
 import { formatBytes } from './progress.js';
+import { askCoordinator } from './running-coordinator.js';
 import { SetupError, systemCode } from './setup-error.js';
 import { findProgram, inheritedEnvironment, runCommand, type Environment } from './subprocess.js';
 import { findValkey } from './valkey-binary.js';
@@ -30,6 +31,8 @@ export interface DoctorOptions {
   readonly grpcPort: number;
   /** Slices: as many gRPC ports follow `grpcPort`. */
   readonly reducers: number;
+  /** Certificates, where the coordinator has them. */
+  readonly tls?: object | undefined;
   readonly environment?: Environment;
   readonly packageDir?: string | undefined;
 }
@@ -180,29 +183,37 @@ async function askRedis(url: string): Promise<string> {
   }
 }
 
+/** What a Lockstep that runs here holds is as it should be: whoever asks twice wants to know the rest. */
 async function checkPorts(options: DoctorOptions): Promise<Finding[]> {
-  const wanted: [string, string, number, string][] = [
-    ['HTTP port', options.httpHost, options.httpPort, 'LOCKSTEP_HTTP_PORT'],
-  ];
-  for (let i = 0; i <= options.reducers; i += 1) {
-    wanted.push([
-      i === 0 ? 'gRPC port' : `gRPC port of slice ${i - 1}`,
-      options.grpcHost,
-      options.grpcPort + i,
-      'LOCKSTEP_GRPC_PORT',
-    ]);
-  }
-  return await Promise.all(
-    wanted.map(
-      async ([name, host, port, variable]) =>
-        await finding(name, async () => {
-          const problem = await tryToListen(host, port);
-          if (problem === undefined) return `${host}:${port} is free`;
-          throw new SetupError(`${host}:${port} cannot be used (${problem}).`, `End what uses it, or set ${variable}.`);
-        }),
-    ),
-  );
+  const { httpHost, httpPort, grpcHost, grpcPort, reducers } = options;
+  let runsHere = false;
+  const http = await finding('HTTP port', async () => {
+    const place = `${httpHost}:${httpPort}`;
+    const problem = await tryToListen(httpHost, httpPort);
+    if (problem === undefined) return `${place} is free`;
+    const state = problem === inUse && (await askCoordinator(httpHost, httpPort, options.tls !== undefined));
+    if (state === 'ready' || state === 'not ready') {
+      runsHere = true;
+      return `${place}: a Lockstep coordinator answers there${state === 'ready' ? '' : ', and is not ready'}`;
+    }
+    throw new SetupError(
+      problem === inUse ? `${place} is in use by another program.` : `${place} cannot be used (${problem}).`,
+      'End what uses it, or take another: `lockstep up --http-port 9000`, or LOCKSTEP_HTTP_PORT.',
+    );
+  });
+  const grpc = Array.from({ length: reducers + 1 }, async (_, i) => {
+    const place = `${grpcHost}:${grpcPort + i}`;
+    return await finding(i === 0 ? 'gRPC port' : `gRPC port of slice ${i - 1}`, async () => {
+      const problem = await tryToListen(grpcHost, grpcPort + i);
+      if (problem === undefined) return `${place} is free`;
+      if (problem === inUse && runsHere) return `${place} is in use, as a Lockstep runs here`;
+      throw new SetupError(`${place} cannot be used (${problem}).`, 'End what uses it, or set LOCKSTEP_GRPC_PORT.');
+    });
+  });
+  return [http, ...(await Promise.all(grpc))];
 }
+
+const inUse = 'EADDRINUSE';
 
 async function tryToListen(host: string, port: number): Promise<string | undefined> {
   const server = createServer();
