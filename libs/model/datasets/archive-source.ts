@@ -57,7 +57,8 @@ export class ArchiveOpener {
     } catch (error) {
       if (error instanceof DatasetError) throw error;
       const cause = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-      throw new DatasetError(`The archive ${file} cannot be opened (${cause})`, { cause: error });
+      const reason = cause === 'ENOENT' ? ': there is no such file' : ` (${cause})`;
+      throw new DatasetError(`The archive ${file} cannot be opened${reason}`, { cause: error });
     }
     if (!found.isFile()) throw new DatasetError(`${file} is no file: name tar archives`);
     const { size, mtimeMs } = found;

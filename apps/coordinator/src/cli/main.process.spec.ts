@@ -61,6 +61,10 @@ describe('lockstep', { timeout: 30_000 }, () => {
       [['submit', '--preset', 'p', '--set', 'x'], /path=value/],
       [['jobs', '--url', 'nonsense'], /--url: "nonsense" is not an address/],
       [['dataset', 'prepare', 'mnist'], /cifar10/],
+      [
+        ['dataset', 'index', 'nowhere'],
+        /^There is no folder or archive nowhere; looked for \/.*nowhere and \/.*datasets\/nowhere\. Put .*docs\/datasets\.md/,
+      ],
       [['export', '--format', 'safetensors'], /required option '--checkpoint <path>'/],
       [['export', '--checkpoint', 'a', '--format', 'onnx'], /safetensors, savedmodel/],
       [['predict', '--checkpoint', 'a'], /missing required argument 'image'/],

@@ -1,7 +1,7 @@
 // `dataset index`: looks at every image of a folder or of archives, and keeps what it found as the index that jobs use.
 // Refuses to know what an index holds and how images are looked at.
 import { existsSync, realpathSync, statSync } from 'node:fs';
-import { join, resolve, sep } from 'node:path';
+import { isAbsolute, join, resolve, sep } from 'node:path';
 import { DatasetError } from '#model/datasets/dataset-error.js';
 import type { IndexingProgress } from '#model/datasets/folder-indexer.js';
 import { ensureImageIndex, indexKey, type ImageFilesName } from '#model/datasets/image-files.js';
@@ -68,9 +68,14 @@ function whatIsMeant(
   { dataDir }: CoordinatorConfig,
 ): { name: ImageFilesName; location: string } {
   const datasets = join(dataDir, 'datasets');
-  const folder = [resolve(source), join(datasets, source)].find((path) =>
-    statSync(path, { throwIfNoEntry: false })?.isDirectory(),
-  );
+  const places = isAbsolute(source) ? [source] : [resolve(source), join(datasets, source)];
+  const folder = places.find((path) => statSync(path, { throwIfNoEntry: false })?.isDirectory());
+  if (!isArchiveUrl(source) && !source.includes('{') && !places.some((path) => existsSync(path))) {
+    throw new WrongUsage(
+      `There is no folder or archive ${source}; looked for ${places.join(' and ')}. Put a folder with train/<class>/… and ` +
+        'val/<class>/… there, or tar archives with images and labels (docs/datasets.md).',
+    );
+  }
   if (!isArchiveUrl(source) && folder !== undefined) {
     if (test !== undefined) throw new WrongUsage('--test belongs to archives: a folder of images has its own val.');
     return { name: { kind: 'imagefolder' }, location: inDatasets(folder, datasets) };
