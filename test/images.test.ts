@@ -76,7 +76,7 @@ describe('a folder of photographs', () => {
       {
         path: 'dataset.path',
         message: expect.stringMatching(
-          /^there is no imagenet-sample in .*; `lockstep dataset prepare imagenet-sample` makes it$/,
+          /^there is no imagenet-sample in .*; `npx lockstep dataset prepare imagenet-sample` makes it$/,
         ) as string,
       },
     ]);

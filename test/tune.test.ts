@@ -80,7 +80,7 @@ test('shows a table, the fragment and what the choice means; settings beyond the
   for (const { why } of skipped) expect(why).toMatch(/^needs [\d.]+ GB of [\d.]+ GB$/);
   const table = await run(file, '--run-seconds', '1', '--set', 'training.batchSize=16');
   expect(table.stdout).toMatch(/--set training\.shardSize=\d+ --set training\.shardsPerTask=1/);
-  expect(table.stdout).toMatch(/LOCKSTEP_THREADS=\d+ lockstep up --workers \d+/);
+  expect(table.stdout).toMatch(/LOCKSTEP_THREADS=\d+ npx lockstep up --workers \d+/);
   expect(table.stdout).toContain('part of what determines the bits');
 });
 

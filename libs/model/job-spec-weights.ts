@@ -15,7 +15,7 @@ const weightsPath = () =>
 export const weightsShape = {
   path: described(
     weightsPath(),
-    "Checkpoint whose weights are taken, relative to the data folder: one that `lockstep import` made (imported/NAME), or another job's.",
+    "Checkpoint whose weights are taken, relative to the data folder: one that `npx lockstep import` made (imported/NAME), or another job's.",
   ),
   head: described(
     oneOf('new', 'keep').default('new'),

@@ -72,7 +72,7 @@ export const imagenetPresets: readonly Preset[] = [
     description:
       'ResNet-152 at 224x224 on a few photographs for some steps: the whole way from JPEG files on two cores.',
     source:
-      'The network of He et al. 2015, table 1; crops of six photographs (`lockstep dataset prepare imagenet-sample`), ' +
+      'The network of He et al. 2015, table 1; crops of six photographs (`npx lockstep dataset prepare imagenet-sample`), ' +
       'so no accuracy is claimed',
     spec: {
       model: { architecture: 'resnet152', zeroLastGamma: true },

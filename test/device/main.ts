@@ -89,7 +89,7 @@ function probeOn(onCpu: boolean): Probe {
       if (where === 'device' && !onCpu && answer.device !== 'gpu') {
         throw new SetupError(
           `TensorFlow ${answer.tensorflow} does not use the device.`,
-          'Run `lockstep doctor`; the NVIDIA driver must be new enough for CUDA 12.',
+          'Run `npx lockstep doctor`; the NVIDIA driver must be new enough for CUDA 12.',
         );
       }
       return answer;

@@ -15,7 +15,7 @@ export const CIFAR10_RECORD_BYTES = 1 + 3 * 32 * 32;
 
 const INDEX_FILE = '.lockstep-index.json';
 export const CIFAR10_REMEDY =
-  'run `lockstep dataset prepare cifar10`, or point at a complete cifar-10-batches-bin folder';
+  'run `npx lockstep dataset prepare cifar10`, or point at a complete cifar-10-batches-bin folder';
 
 /** A file of a dataset that has no index of its own. */
 export interface DataFile {

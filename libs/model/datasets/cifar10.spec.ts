@@ -130,7 +130,7 @@ describe('cifar10', () => {
   it('names a file that is missing, cut or has an impossible label', async () => {
     const damaged = path.join(root, 'damaged');
     await expect(openDataset(spec, damaged)).rejects.toThrow(
-      /data_batch_\d.bin cannot be opened; run `lockstep dataset prepare cifar10`/,
+      /data_batch_\d.bin cannot be opened; run `npx lockstep dataset prepare cifar10`/,
     );
     mkdirSync(damaged);
     for (const name of [...CIFAR10_TRAIN_FILES, 'test_batch.bin'])

@@ -159,7 +159,7 @@ export class DecodedImages implements Dataset {
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new DatasetError(
-        `${this.#files.nameOf(part, id)} ${reason}; repair it, or index the dataset anew with \`lockstep dataset index\` and submit the job again`,
+        `${this.#files.nameOf(part, id)} ${reason}; repair it, or index the dataset anew with \`npx lockstep dataset index\` and submit the job again`,
         { cause },
       );
     }

@@ -70,7 +70,7 @@ export class HttpFile {
       if (state.bytes !== expected.bytes || state.tag !== (expected.tag ?? state.tag)) {
         await response.body?.cancel();
         throw new DatasetError(
-          `${shownUrl(this.#url)} has changed since it was indexed; index it anew with \`lockstep dataset index\``,
+          `${shownUrl(this.#url)} has changed since it was indexed; index it anew with \`npx lockstep dataset index\``,
         );
       }
       for await (const piece of response.body as unknown as AsyncIterable<Uint8Array>) {

@@ -117,7 +117,7 @@ describe('an index', () => {
     const newer = encoded([one, two], 1, kind);
     newer[8] = 2;
     await expect(decodeIndex(newer, 'spec')).rejects.toThrow(
-      'The index spec has format 2, and this version of Lockstep knows 1; remove it, and `lockstep dataset index` makes it anew',
+      'The index spec has format 2, and this version of Lockstep knows 1; remove it, and `npx lockstep dataset index` makes it anew',
     );
   });
 

@@ -324,5 +324,5 @@ function leadsOut({ kind, containers }: Head, { names }: Columns): boolean {
   return kind === 'imagefolder' && names.includes(0x2f);
 }
 
-const remedy = 'remove it, and `lockstep dataset index` makes it anew';
+const remedy = 'remove it, and `npx lockstep dataset index` makes it anew';
 const encoder = new TextEncoder();

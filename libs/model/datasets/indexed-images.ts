@@ -72,4 +72,4 @@ export class IndexedImages implements EncodedImages {
   }
 }
 
-const remedy = 'put it back, or index the dataset anew with `lockstep dataset index`';
+const remedy = 'put it back, or index the dataset anew with `npx lockstep dataset index`';

@@ -123,7 +123,9 @@ describe('local archives', () => {
   it('that are cut off, damaged, compressed or missing are named', async () => {
     const { 'pets-00.tar': whole } = await petArchives();
     const patterns = { train: 'pets-00.tar', test: null };
-    expect(await problemOf(ensureArchiveIndex(patterns, folder))).toMatch(/pets-00.tar cannot be opened: there is no such file/);
+    expect(await problemOf(ensureArchiveIndex(patterns, folder))).toMatch(
+      /pets-00.tar cannot be opened: there is no such file/,
+    );
     await put({ 'pets-00.tar': whole.subarray(0, 700) });
     expect(await problemOf(ensureArchiveIndex(patterns, folder))).toMatch(
       /is cut off: its entry at byte 0 is not whole/,

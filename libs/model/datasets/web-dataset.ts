@@ -58,7 +58,7 @@ async function openUnchanged(
   const source = await opener.open(name);
   if (!isSame(source.stamp, index.stamps[name] ?? '', name)) {
     throw new DatasetError(
-      `The archive ${shownUrl(name)} has changed since it was indexed; index it anew with \`lockstep dataset index\``,
+      `The archive ${shownUrl(name)} has changed since it was indexed; index it anew with \`npx lockstep dataset index\``,
     );
   }
   return source;

@@ -180,7 +180,7 @@ export class Api {
     const code = ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code;
     const detail = code === undefined || code === 'ECONNREFUSED' ? '' : ` (${code})`;
     return new CoordinatorUnreachable(
-      `No coordinator answers at ${this.baseUrl}${detail}; start one with \`lockstep up\` or name another with --url.`,
+      `No coordinator answers at ${this.baseUrl}${detail}; start one with \`npx lockstep up\` or name another with --url.`,
       { cause: error },
     );
   }

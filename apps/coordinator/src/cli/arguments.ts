@@ -20,7 +20,7 @@ export function collect(text: string, before: readonly string[]): readonly strin
   return [...before, text];
 }
 
-/** The end of a verb's help. */
+/** The end of a verb's help, with commands as they are typed in a clone. */
 export function example(...lines: readonly string[]): string {
-  return `\nExample${lines.length > 1 ? 's' : ''}:\n${lines.map((line) => `  $ ${line}`).join('\n')}`;
+  return `\nExample${lines.length > 1 ? 's' : ''}:\n${lines.map((line) => `  $ ${line.replace(/(^| )lockstep /, '$1npx lockstep ')}`).join('\n')}`;
 }

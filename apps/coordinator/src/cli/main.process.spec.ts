@@ -42,9 +42,9 @@ describe('lockstep', { timeout: 30_000 }, () => {
     for (const [verb, help] of helps) {
       expect(all.stdout).toMatch(new RegExp(`^  ${verb} `, 'm'));
       expect(help.code, verb).toBe(0);
-      expect(help.stdout, verb).toMatch(new RegExp(`Examples?:\\n  \\$ .*lockstep ${verb}`));
+      expect(help.stdout, verb).toMatch(new RegExp(`Examples?:\\n  \\$ .*npx lockstep ${verb}`));
     }
-    expect((await run('dataset', 'prepare', '--help')).stdout).toContain('lockstep dataset prepare cifar10');
+    expect((await run('dataset', 'prepare', '--help')).stdout).toContain('$ npx lockstep dataset prepare cifar10');
   });
 
   it('exits with 2 on wrong usage, saying what is wrong', async () => {
@@ -81,7 +81,9 @@ describe('lockstep', { timeout: 30_000 }, () => {
   it('says in one sentence that no coordinator answers, and exits with 1', async () => {
     for (const args of [['jobs'], ['show', '7'], ['watch', '7'], ['audit', '7'], ['submit', '--preset', 'p']]) {
       const { code, stderr } = await run(...args);
-      expect(stderr).toMatch(/^No coordinator answers at http:\/\/127\.0\.0\.1:9.*; start one with `lockstep up` .*$/);
+      expect(stderr).toMatch(
+        /^No coordinator answers at http:\/\/127\.0\.0\.1:9.*; start one with `npx lockstep up` .*$/,
+      );
       expect(code).toBe(1);
     }
   });

@@ -53,8 +53,8 @@ Exit codes: 0 good, 1 the job or the check failed, 2 wrong usage.
 Environment: LOCKSTEP_URL and LOCKSTEP_API_TOKEN say which coordinator to ask, and as whom. docs/operating.md has all the rest.
 
 Start here:
-  $ lockstep up                                           everything on this machine
-  $ lockstep submit --preset resnet20-cifar10-demo --watch   in another terminal`;
+  $ npx lockstep up                                              everything on this machine
+  $ npx lockstep submit --preset resnet20-cifar10-demo --watch   in another terminal`;
 
 // `lockstep jobs | head` closes our output early; that is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -35,7 +35,7 @@ describe('progressLine', () => {
   });
 
   it('says why a job is not going on', () => {
-    const waiting = { ...job, reason: 'There are no workers; start one with `lockstep worker`.' };
+    const waiting = { ...job, reason: 'There are no workers; start one with `npx lockstep worker`.' };
     expect(progressLine(waiting, undefined)).toBe(`step 782/1,173 · epoch 3/3 · ${waiting.reason}`);
     expect(progressLine({ ...job, state: 'queued', step: 0 }, undefined)).toBe('step 0/1,173 · epoch 1/3 · queued');
   });

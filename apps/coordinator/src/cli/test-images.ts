@@ -100,7 +100,7 @@ async function locationOf(dataset: JobSpec['dataset'], datasetsFolder: string, c
   if (cached !== undefined) return cached;
   const remedy =
     dataset.kind === 'cifar10'
-      ? 'fetch it with `lockstep dataset prepare cifar10`'
+      ? 'fetch it with `npx lockstep dataset prepare cifar10`'
       : 'name its folder with --dataset, or the data folder with LOCKSTEP_DATA_DIR';
   throw new CommandFailed(`There is no ${dataset.path} in ${datasetsFolder}; ${remedy}.`);
 }

@@ -41,7 +41,7 @@ function refusal(dataset: object): string {
 describe('what is not there or not allowed is refused with its field', () => {
   test.each([
     [{ kind: 'imagefolder', path: 'none' }, /^dataset.path there is no none in .*datasets$/],
-    [{ kind: 'imagefolder', path: 'imagenet-sample' }, /`lockstep dataset prepare imagenet-sample` makes it/],
+    [{ kind: 'imagefolder', path: 'imagenet-sample' }, /`npx lockstep dataset prepare imagenet-sample` makes it/],
     [{ kind: 'imagefolder', path: 'empty' }, /^dataset.path has no folder train in .*train\/<class>\//],
     [
       { kind: 'webdataset', train: 'a-{0..1}.tar' },

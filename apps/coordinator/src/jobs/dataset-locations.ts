@@ -69,7 +69,7 @@ export class DatasetLocations {
     const classes = (await this.#peek({ kind, train, test: testing }, this.#folder))?.classNames.length;
     if (classes !== undefined) return classes;
     const message =
-      'is missing: these archives are not indexed yet, so that the number of their classes is not known; give it, or run `lockstep dataset index`';
+      'is missing: these archives are not indexed yet, so that the number of their classes is not known; give it, or run `npx lockstep dataset index`';
     throw new SpecError([{ path: 'dataset.classes', message }]);
   }
 
@@ -109,7 +109,7 @@ export class DatasetLocations {
     const folder = this.#local(path);
     if (folder === undefined) {
       if (kind === 'cifar10' && path === CIFAR10_FOLDER) return;
-      const remedy = path === samplePath ? '; `lockstep dataset prepare imagenet-sample` makes it' : '';
+      const remedy = path === samplePath ? '; `npx lockstep dataset prepare imagenet-sample` makes it' : '';
       throw new SpecError([{ path: 'dataset.path', message: `there is no ${path} in ${this.#folder}${remedy}` }]);
     }
     if (kind === 'imagefolder' && !existsSync(join(folder, 'train'))) {

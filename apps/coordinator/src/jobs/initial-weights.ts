@@ -67,7 +67,7 @@ function checkpointAt(path: string, dataDir: string): { path: string; manifest: 
   try {
     [root, real] = [realpathSync(dataDir), realpathSync(folder)];
   } catch {
-    throw fail(`names no folder in ${dataDir}; make one of a file with \`lockstep import\``);
+    throw fail(`names no folder in ${dataDir}; make one of a file with \`npx lockstep import\``);
   }
   if (real !== root && !real.startsWith(`${root}${sep}`)) throw fail('leads outside the data folder');
   const checkpoint = listCheckpoints(folder).at(-1)?.path ?? folder;

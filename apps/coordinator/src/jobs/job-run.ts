@@ -108,15 +108,15 @@ export class JobRun {
       const others = workers.connected().length;
       const repin =
         others > 0
-          ? `; ${others} of other classes are: pause it, then \`lockstep resume ${trainer.job.id} --repin\``
+          ? `; ${others} of other classes are: pause it, then \`npx lockstep resume ${trainer.job.id} --repin\``
           : '';
-      return `No worker of its numerics class (${numericsClass}) is connected${repin}. Start one with \`lockstep worker\`.`;
+      return `No worker of its numerics class (${numericsClass}) is connected${repin}. Start one with \`npx lockstep worker\`.`;
     }
     const { refusedNames, agreeing } = trainer.admissions;
     if (agreeing === 0 && refusedNames.length > 0) {
       return (
         `The workers ${refusedNames.join(', ')} compute other bits than the one that this job began with (its probe differs). ` +
-        `To go on with theirs: pause it, then \`lockstep resume ${trainer.job.id} --repin\`.`
+        `To go on with theirs: pause it, then \`npx lockstep resume ${trainer.job.id} --repin\`.`
       );
     }
     return trainer.board.trouble ?? trainer.complaints.reason ?? null;
@@ -176,7 +176,7 @@ export class JobRun {
         return { classId: worker.classId, numericsClass: worker.description, ...about };
       }
       const [reason] = workers.connected().map((candidate) => workerProblem(candidate, spec));
-      this.#wait(reason ?? 'It waits for a worker; start one with `lockstep worker`.');
+      this.#wait(reason ?? 'It waits for a worker; start one with `npx lockstep worker`.');
       await workers.someoneCame(signal);
     }
     return undefined;

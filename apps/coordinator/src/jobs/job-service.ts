@@ -394,7 +394,7 @@ export class JobService implements JobsPort {
 
   #job(id: string): Job {
     const job = this.#jobs.get(id);
-    if (job === undefined) throw new NotFoundError(`There is no job ${id}; \`lockstep jobs\` lists them.`);
+    if (job === undefined) throw new NotFoundError(`There is no job ${id}; \`npx lockstep jobs\` lists them.`);
     return job;
   }
 

@@ -75,7 +75,7 @@ export async function probeAddon(path: string, environment: Environment): Promis
   const reason = /Error: (.+)/.exec(result.stderr)?.[1] ?? result.signal ?? lastLine(result.stderr);
   throw new SetupError(
     `The native addon ${path} does not load: ${reason}.`,
-    'Run `lockstep doctor`; the TensorFlow library may need a newer glibc or a CPU with AVX.',
+    'Run `npx lockstep doctor`; the TensorFlow library may need a newer glibc or a CPU with AVX.',
   );
 }
 
@@ -144,7 +144,7 @@ async function install(cached: string, path: string): Promise<Addon> {
     if (systemCode(error) !== 'EACCES' && systemCode(error) !== 'EROFS') throw explainFileError(error, dirname(path));
     throw new SetupError(
       `The native addon cannot be written to ${dirname(path)}.`,
-      'Run `lockstep setup` as the user who owns node_modules.',
+      'Run `npx lockstep setup` as the user who owns node_modules.',
       { cause: error },
     );
   }

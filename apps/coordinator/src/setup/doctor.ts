@@ -89,7 +89,7 @@ async function lookAtLibrary(options: DoctorOptions): Promise<[NativeLibrary, st
   const { cacheDir, tensorflowDir } = options;
   const flavour = await chooseFlavour(cacheDir, options.flavour);
   const library = await findNativeLibrary({ cacheDir, tensorflowDir, flavour });
-  if (library === undefined) throw new SetupError(`It is not in the cache (${cacheDir}).`, 'Run `lockstep setup`.');
+  if (library === undefined) throw new SetupError(`It is not in the cache (${cacheDir}).`, 'Run `npx lockstep setup`.');
   return [library, `${library.flavour}, in ${library.libraryDir}`];
 }
 
@@ -98,19 +98,19 @@ async function checkAddon(
   packageDir: string | undefined,
   environment: Environment,
 ): Promise<string> {
-  if (library === undefined) throw new SetupError('Its TensorFlow library is missing.', 'Run `lockstep setup`.');
+  if (library === undefined) throw new SetupError('Its TensorFlow library is missing.', 'Run `npx lockstep setup`.');
   const state = await inspectAddon(library, packageDir);
   switch (state.kind) {
     case 'good':
       return `TensorFlow ${await probeAddon(state.addon.path, environment)} answers, ${state.addon.path}`;
     case 'missing':
-      throw new SetupError(`${state.path} is missing.`, 'Run `lockstep setup`.');
+      throw new SetupError(`${state.path} is missing.`, 'Run `npx lockstep setup`.');
     case 'foreign':
-      throw new SetupError(`${state.path} was not made by Lockstep.`, 'Run `lockstep setup` to replace it.');
+      throw new SetupError(`${state.path} was not made by Lockstep.`, 'Run `npx lockstep setup` to replace it.');
     case 'out-of-date':
       throw new SetupError(
         `${state.path} belongs to another TensorFlow or release.`,
-        'Run `lockstep setup` to replace it.',
+        'Run `npx lockstep setup` to replace it.',
       );
   }
 }
@@ -126,7 +126,7 @@ async function describeDevice(library: NativeLibrary | undefined, environment: E
 
 function cudaUse(library: NativeLibrary | undefined): string {
   return library?.flavour === 'cpu'
-    ? ' (not used: the TensorFlow in the cache is for CPUs; `lockstep setup --cuda`)'
+    ? ' (not used: the TensorFlow in the cache is for CPUs; `npx lockstep setup --cuda`)'
     : '';
 }
 
@@ -140,10 +140,10 @@ async function checkRedis(options: DoctorOptions, environment: Environment): Pro
   if (binary === undefined) {
     throw new SetupError(
       'REDIS_URL is not set and there is no Valkey or Redis (6.2 or newer) on the search path or in the cache.',
-      'Run `lockstep setup`.',
+      'Run `npx lockstep setup`.',
     );
   }
-  return `${binary.path} ${binary.version}, started by \`lockstep up\``;
+  return `${binary.path} ${binary.version}, started by \`npx lockstep up\``;
 }
 
 async function askRedis(url: string): Promise<string> {
@@ -198,7 +198,7 @@ async function checkPorts(options: DoctorOptions): Promise<Finding[]> {
     }
     throw new SetupError(
       problem === inUse ? `${place} is in use by another program.` : `${place} cannot be used (${problem}).`,
-      'End what uses it, or take another: `lockstep up --http-port 9000`, or LOCKSTEP_HTTP_PORT.',
+      'End what uses it, or take another: `npx lockstep up --http-port 9000`, or LOCKSTEP_HTTP_PORT.',
     );
   });
   const grpc = Array.from({ length: reducers + 1 }, async (_, i) => {

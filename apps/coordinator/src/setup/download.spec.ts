@@ -119,7 +119,7 @@ describe('fetchWheel', () => {
 
   it('fetches nothing offline', async () => {
     await expect(fetchWheel(wheel, { ...options, offline: true })).rejects.toThrow(
-      /--offline forbids fetching it\. Run `lockstep setup`/,
+      /--offline forbids fetching it\. Run `npx lockstep setup`/,
     );
   });
 

@@ -105,7 +105,7 @@ async function fetchFile(
   if (options.offline) {
     throw new SetupError(
       `${label} is not in the cache (${options.cacheDir}) and --offline forbids fetching it.`,
-      'Run `lockstep setup` once with a network, or copy the cache folder of another machine.',
+      'Run `npx lockstep setup` once with a network, or copy the cache folder of another machine.',
     );
   }
   await requireFreeBytes(options.cacheDir, bytes * 1.1, label);

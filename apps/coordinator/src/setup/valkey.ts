@@ -85,7 +85,7 @@ export async function startValkey(options: ValkeyOptions): Promise<Valkey> {
     const reason = error instanceof Error ? error.message : String(error);
     throw new SetupError(
       `${options.binary} did not start: ${reason} (${lastLine(output.said())}).`,
-      'Run `lockstep doctor`, or set REDIS_URL to a Redis or Valkey that is running.',
+      'Run `npx lockstep doctor`, or set REDIS_URL to a Redis or Valkey that is running.',
       { cause: error },
     );
   }

@@ -197,7 +197,7 @@ export class WorkerRegistry {
   drain(id: string): WorkerView {
     const worker = this.#workers.get(id);
     if (worker?.send === undefined)
-      throw new NotFoundError(`There is no worker ${id}; \`lockstep workers\` lists them.`);
+      throw new NotFoundError(`There is no worker ${id}; \`npx lockstep workers\` lists them.`);
     worker.state = 'draining';
     worker.send({ $case: 'drain', value: {} });
     this.#changed(worker);

@@ -37,7 +37,7 @@ export async function listJobs(api: Api, options: ListOptions): Promise<number> 
   }
   printLines(renderTable(columns, page.jobs.map(rowOf), outputWidth()));
   if (page.jobs.length === 0) {
-    tell('No jobs. Submit one with: lockstep submit --preset resnet20-cifar10-demo');
+    tell('No jobs. Submit one with: npx lockstep submit --preset resnet20-cifar10-demo');
   } else if (page.nextCursor !== null) {
     tell(`There are more; see them with --limit ${options.limit * 2}.`);
   }

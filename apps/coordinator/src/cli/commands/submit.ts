@@ -24,7 +24,7 @@ export async function submit(api: Api, file: string | undefined, options: Submit
     printLines([job.id]);
   }
   if (options.watch !== true) {
-    tell(`Job ${job.id} is ${job.state}; follow it with: lockstep watch ${job.id}`);
+    tell(`Job ${job.id} is ${job.state}; follow it with: npx lockstep watch ${job.id}`);
     return exitCodes.good;
   }
   return followToEnd(api, job.id, process.stderr);

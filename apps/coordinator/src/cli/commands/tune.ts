@@ -169,7 +169,7 @@ function advice({ workers, threads, shardSize, shardsPerTask: perTask }: Setting
     '',
     `job    {"training": {"shardSize": ${shardSize}, "shardsPerTask": ${perTask}}}`,
     `       --set training.shardSize=${shardSize} --set training.shardsPerTask=${perTask}`,
-    `pool   LOCKSTEP_THREADS=${threads} lockstep up --workers ${workers}`,
+    `pool   LOCKSTEP_THREADS=${threads} npx lockstep up --workers ${workers}`,
     '',
     'shardSize and shardsPerTask are part of what determines the bits: batch norm sees one shard at a time, and sums follow the',
     'shards. Choose them before a training begins, and with its accuracy in mind: a smaller shard is another training, not only',

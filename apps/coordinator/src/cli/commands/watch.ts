@@ -48,6 +48,6 @@ async function followAsJson(api: Api, id: string): Promise<number> {
 }
 
 function detached(id: string): number {
-  tell(`Job ${id} goes on without you; come back with: lockstep watch ${id}`);
+  tell(`Job ${id} goes on without you; come back with: npx lockstep watch ${id}`);
   return exitCodes.interrupted;
 }

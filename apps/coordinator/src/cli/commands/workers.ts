@@ -31,7 +31,7 @@ export async function listWorkers(api: Api, options: ClientOptions): Promise<num
   }
   printLines(renderTable(columns, workers.map(rowOf), outputWidth()));
   if (workers.length === 0) {
-    tell('No workers. Start one with: lockstep worker');
+    tell('No workers. Start one with: npx lockstep worker');
   }
   return exitCodes.good;
 }
