@@ -179,7 +179,12 @@ describe('lockstep demo', { timeout: TIMEOUT_MS }, () => {
     expect((await demo.closed).code).toBe(0);
     await demo.line(/^set-up .* training 3 min 20 s/);
     expect(demo.stdout).toContain('test accuracy 76.4 %');
-    expect(demo.stdout).toContain(`checkpoint ${folder}/jobs/job-1/checkpoints/step-00000006`);
+    const checkpoint = `${folder}/jobs/job-1/checkpoints/step-00000006`;
+    expect(demo.stdout).toContain(`checkpoint ${checkpoint}`);
+    expect(demo.stdout.slice(-2)).toEqual([
+      `Everything is stopped. See it again: npx lockstep up --data-dir ${folder}`,
+      `Next: npx lockstep evaluate --checkpoint ${checkpoint}`,
+    ]);
     expect(reports.journal.some((line) => line.startsWith('cancelled old-job'))).toBe(true);
     await reports.until(() => reports.living().length === 0);
   });

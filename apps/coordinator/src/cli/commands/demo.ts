@@ -1,6 +1,6 @@
 // `demo`: from nothing to a test accuracy, by the same REST interface that everybody uses.
 // Refuses to know how the system is brought up and what the preset trains.
-import { resolve } from 'node:path';
+import { relative, resolve } from 'node:path';
 import type { JobView } from '../../jobs/ports.js';
 import { readCpu } from '../../setup/cpu.js';
 import { Api } from '../api.js';
@@ -49,6 +49,7 @@ export async function demo(options: DemoOptions, environment: NodeJS.ProcessEnv)
     return exitCodes.interrupted;
   }
   const setupSeconds = (performance.now() - startedAt) / 1000;
+  let ended: JobView;
   try {
     say(`Set up in ${formatDuration(setupSeconds)}. Dashboard: ${running.baseUrl}`);
     const api = new Api(clientSettings({ LOCKSTEP_API_TOKENS: environment['LOCKSTEP_API_TOKENS'] }, running.baseUrl));
@@ -62,13 +63,15 @@ export async function demo(options: DemoOptions, environment: NodeJS.ProcessEnv)
       say(`Still up at ${running.baseUrl}; Ctrl-C stops everything.`);
       await Promise.race([aborted(stop.signal), running.failure]);
     }
-    return job.state === 'completed' ? exitCodes.good : exitCodes.failed;
+    ended = job;
   } catch (error) {
     line.end();
     throw error instanceof CommandFailed ? error : new CommandFailed(sentenceOf(error), { cause: error });
   } finally {
     await running.stop();
   }
+  tellNext(ended, running.config.dataDir, say);
+  return ended.state === 'completed' ? exitCodes.good : exitCodes.failed;
 }
 
 /** The job as it ended; undefined at Ctrl-C. */
@@ -115,4 +118,19 @@ function tellEnd(job: JobView, running: RunningSystem, setupSeconds: number, say
   }
   const rate = seconds === undefined ? '' : ` (${formatRate(images / seconds)} images/s, evaluations included)`;
   say(`set-up ${formatDuration(setupSeconds)}, training ${formatDuration(seconds)}${rate}`);
+}
+
+/** What to do with it, once nothing runs any more. */
+function tellNext({ state, checkpoint }: JobView, dataDir: string, say: (text: string) => void): void {
+  say(`Everything is stopped. See it again: npx lockstep up --data-dir ${fromHere(dataDir)}`);
+  if (state === 'completed' && checkpoint !== null) {
+    say(`Next: npx lockstep evaluate --checkpoint ${fromHere(resolve(dataDir, checkpoint.path))}`);
+  }
+}
+
+/** As a person would type it: relative where it lies below the present folder. */
+function fromHere(path: string): string {
+  const short = relative(process.cwd(), path);
+  const shown = short === '' || short.startsWith('..') ? path : short;
+  return /^[\w./@+-]+$/.test(shown) ? shown : `'${shown.replaceAll("'", String.raw`'\''`)}'`;
 }
