@@ -143,6 +143,11 @@ describe('the timeline', () => {
     expect(stdout).toContain(`${out}: 4 steps`);
     const kept = JSON.parse(await readFile(out, 'utf8')) as Trace;
     expect(kept.traceEvents).toHaveLength(trace.traceEvents.length);
+    expect((await lockstep('--steps', `${to}`, '--out', out)).stdout).toContain(`${out}: 1 step;`);
+    await lockstep('--out', out);
+    const newest = JSON.parse(await readFile(out, 'utf8')) as Trace;
+    const done = (await system.api.job(jobId)).step;
+    expect(newest.traceEvents.filter(({ name }) => name === `step ${done - 1}`)).toHaveLength(1);
     await expect(lockstep('--steps', '900-901')).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining('Nothing is known any more of these steps') as unknown,

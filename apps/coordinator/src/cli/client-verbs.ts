@@ -128,11 +128,15 @@ export function registerClientVerbs(program: Command, environment: NodeJS.Proces
     });
 
   verb('timeline <id>', 'write a trace of some steps: what coordinator and workers did when', 'print a summary as JSON')
-    .requiredOption('--steps <A-B>', 'first and last step, from 0, as in the ledger')
+    .option('--steps <A-B>', 'first and last step, from 0, as in the ledger (default: the newest 5)')
     .option('--out <file>', 'where to (default: timeline-ID-A-B.json)')
     .addHelpText(
       'after',
-      example('lockstep timeline ID --steps 10-14', 'lockstep timeline ID --steps 10 --out step.json'),
+      example(
+        'lockstep timeline ID',
+        'lockstep timeline ID --steps 10-14',
+        'lockstep timeline ID --steps 10 --out step.json',
+      ),
     )
     .addHelpText(
       'after',

@@ -11,10 +11,13 @@ import { formatCount } from '../format.js';
 import { printJson, printLines } from '../output.js';
 
 export interface TimelineOptions extends ClientOptions {
-  /** `A-B` or a single step. */
-  readonly steps: string;
+  /** `A-B` or a single step. @default the newest that are done, up to 5 */
+  readonly steps?: string;
   readonly out?: string;
 }
+
+/** Steps that are taken where none are named. */
+const NEWEST = 5;
 
 interface Trace {
   readonly traceEvents: readonly { readonly ph: string; readonly args: { readonly step?: number } }[];
@@ -23,7 +26,7 @@ interface Trace {
 
 /** 0 when the file has something of the steps that were asked for. */
 export async function timeline(api: Api, id: string, options: TimelineOptions): Promise<number> {
-  const [from, to] = stepRange(options.steps);
+  const [from, to] = options.steps === undefined ? newestSteps((await api.job(id)).step) : stepRange(options.steps);
   const out = options.out ?? `timeline-${id}-${from}-${to}.json`;
   const trace: Trace = await api.timeline(id, from, to);
   const { notes } = trace.otherData;
@@ -34,7 +37,10 @@ export async function timeline(api: Api, id: string, options: TimelineOptions): 
   await write(out, trace);
   if (options.json === true) printJson({ file: out, steps: steps.size, events: trace.traceEvents.length, notes });
   else
-    printLines([`${out}: ${formatCount(steps.size)} steps; open it at ui.perfetto.dev or chrome://tracing`, ...notes]);
+    printLines([
+      `${out}: ${formatCount(steps.size)} ${steps.size === 1 ? 'step' : 'steps'}; open it at ui.perfetto.dev or chrome://tracing`,
+      ...notes,
+    ]);
   return exitCodes.good;
 }
 
@@ -45,6 +51,11 @@ export function stepRange(text: string): readonly [from: number, to: number] {
   const to = Number(match?.[2] ?? match?.[1]);
   if (match === null || from > to) throw new WrongUsage(`--steps ${text}: write it as A-B, such as --steps 10-14.`);
   return [from, to];
+}
+
+/** The last few of so many steps that are done; step 0 while none is. */
+export function newestSteps(done: number): readonly [from: number, to: number] {
+  return [Math.max(0, done - NEWEST), Math.max(0, done - 1)];
 }
 
 async function write(path: string, trace: Trace): Promise<void> {
