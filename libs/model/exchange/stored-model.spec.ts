@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -206,10 +206,13 @@ describe('a checkpoint', () => {
     const newest = readStoredModel(at('checkpoints'));
     expect(newest.manifest?.step).toBe(8);
     expect(newest.parameters).toEqual(weights.parameters);
+    // A job's folder holds its checkpoints in one of that name.
+    expect(readStoredModel(folder).source).toBe(newest.source);
     const file = readStoredModel(path.join(newest.source, 'model.safetensors'));
     expect(file.model).toEqual(spec.model);
     expect(file.parameters).toEqual(weights.parameters);
     expect(() => readStoredModel(newest.source, 'resnet32')).toThrow('holds a resnet20, not a resnet32');
-    expect(() => readStoredModel(folder)).toThrow('is not a checkpoint');
+    mkdirSync(at('empty'));
+    expect(() => readStoredModel(at('empty'))).toThrow('is not a checkpoint');
   });
 });

@@ -35,7 +35,7 @@ export interface StoredModel {
 /**
  * Reads a net and its weights.
  *
- * @param place a checkpoint's folder, a folder of checkpoints (its newest is taken), or a safetensors file
+ * @param place a checkpoint's folder, a job's folder or its folder of checkpoints (the newest is taken), or a safetensors file
  * @param architecture what it is to be, where shapes leave it open
  * @throws CheckpointError or SafetensorsError: one sentence that names the file and what is wrong with it
  */
@@ -48,7 +48,8 @@ export function readStoredModel(place: string, architecture?: string): StoredMod
 
 function checkpointIn(folder: string): string {
   if (statSync(path.join(folder, MANIFEST_FILE), { throwIfNoEntry: false }) !== undefined) return folder;
-  return listCheckpoints(folder).at(-1)?.path ?? folder;
+  const newest = [folder, path.join(folder, 'checkpoints')].map((each) => listCheckpoints(each).at(-1)?.path);
+  return newest.find((each) => each !== undefined) ?? folder;
 }
 
 function fromCheckpoint(checkpoint: string, architecture: string | undefined): StoredModel {

@@ -1,6 +1,7 @@
 // Nets that a user names by path, and the sentences for what is wrong with them.
 // Refuses to know what is done with a net.
 import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { CheckpointError } from '#model/checkpoint.js';
 import { readStoredModel, type StoredModel } from '#model/exchange/stored-model.js';
 import { SafetensorsError } from '#model/safetensors.js';
@@ -12,6 +13,7 @@ export function storedModelAt(path: string, architecture: string | undefined): S
   if (!existsSync(path)) throw new WrongUsage(`There is no ${path}; name a checkpoint's folder or a safetensors file.`);
   try {
     const stored = readStoredModel(path, architecture);
+    if (resolve(stored.source) !== resolve(path)) tell(`The newest checkpoint of ${path} is taken: ${stored.source}`);
     if (stored.note !== undefined) tell(stored.note);
     return stored;
   } catch (error) {
