@@ -1,6 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { resolveJobSpec } from '#model/job-spec.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WrongUsage } from './exit.js';
 import { applySetting, type SpecObject, specFrom } from './spec-file.js';
@@ -90,4 +92,9 @@ describe('specFrom', () => {
     expect(() => specFrom({ set: [] })).toThrow(WrongUsage);
     expect(() => specFrom({ file: 'a.json', preset: 'p', set: [] })).toThrow(WrongUsage);
   });
+});
+
+it.each(['job.json', 'job.yaml'])('examples/%s is a whole job spec', (name) => {
+  const file = fileURLToPath(new URL(`../../../../examples/${name}`, import.meta.url));
+  expect(resolveJobSpec(specFrom({ file, set: [] })).name).not.toBe('');
 });
