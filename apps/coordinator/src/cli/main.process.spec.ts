@@ -59,6 +59,7 @@ describe('lockstep', { timeout: 30_000 }, () => {
       [['submit'], /either a spec FILE or --preset/],
       [['submit', 'nowhere.json'], /nowhere\.json: there is no such file/],
       [['submit', '--preset', 'p', '--set', 'x'], /path=value/],
+      [['tune', '--preset', 'resnet20-cifar'], /'resnet20-cifar' is not known; did you mean resnet20-cifar10/],
       [['jobs', '--url', 'nonsense'], /--url: "nonsense" is not an address/],
       [['dataset', 'prepare', 'mnist'], /cifar10/],
       [
