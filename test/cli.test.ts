@@ -105,7 +105,7 @@ describe('lockstep', () => {
     await system.api.untilJob(id, ({ checkpoint }) => checkpoint !== null && checkpoint.step > 0);
     const cancelled = await lockstep('cancel', id);
     expect(cancelled.code).toBe(0);
-    expect(cancelled.stderr).toMatch(new RegExp(`checkpoints keep [\\d.]+ MB; \`lockstep delete ${id}\``));
+    expect(cancelled.stderr).toMatch(new RegExp(`checkpoints keep [\\d.]+ MB; \`npx lockstep delete ${id}\``));
     await system.api.untilState(id, 'cancelled');
     const again = await lockstep('cancel', id);
     expect(again.code).toBe(1);

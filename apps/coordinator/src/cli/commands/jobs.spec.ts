@@ -9,7 +9,7 @@ it('tells what a cancelled job keeps, and how to be rid of it', () => {
     ],
   };
   expect(keptText('7', [checkpoint, checkpoint])).toBe(
-    'Its checkpoints keep 1.41 GB; `lockstep delete 7` removes them.',
+    'Its checkpoints keep 1.41 GB; `npx lockstep delete 7` removes them.',
   );
-  expect(keptText('7', [])).toBe('Its files stay; `lockstep delete 7` removes them.');
+  expect(keptText('7', [])).toBe('Its files stay; `npx lockstep delete 7` removes them.');
 });

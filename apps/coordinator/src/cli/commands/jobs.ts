@@ -127,7 +127,7 @@ export async function act(
 export function keptText(id: string, checkpoints: readonly Pick<CheckpointView, 'files'>[]): string {
   const bytes = checkpoints.flatMap(({ files }) => files).reduce((sum, file) => sum + file.bytes, 0);
   const kept = bytes === 0 ? 'Its files stay' : `Its checkpoints keep ${formatBytes(bytes)}`;
-  return `${kept}; \`lockstep delete ${id}\` removes them.`;
+  return `${kept}; \`npx lockstep delete ${id}\` removes them.`;
 }
 
 export async function deleteJob(api: Api, id: string, options: ClientOptions): Promise<number> {
