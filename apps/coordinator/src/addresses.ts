@@ -4,7 +4,12 @@
 /** The URL at which this machine reaches a server bound to `host`: a wildcard is reached by loopback. */
 export function httpUrl(secure: boolean, host: string, port: number): string {
   const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `${secure ? 'https' : 'http'}://${name.includes(':') ? `[${name}]` : name}:${port}`;
+  return `${secure ? 'https' : 'http'}://${bracketed(name)}:${port}`;
+}
+
+/** A host as it stands before a colon and a port: IPv6 in brackets. */
+export function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
 }
 
 /** Whether only this machine can reach a server bound to `host`. */

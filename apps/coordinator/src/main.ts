@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { SharedMemory } from '#proto/generated/lockstep/v1/pool.js';
 import { SpanRing } from '#proto/span-ring.js';
 import { linkToParent, type ParentLink } from '#proto/parent-link.js';
+import { bracketed } from './addresses.js';
 import { CheckpointStore } from './checkpoints/checkpoint-store.js';
 import { ConfigError, type CoordinatorConfig, loadConfig, type TlsFiles } from './config.js';
 import { LockstepError, UnavailableError } from './errors.js';
@@ -233,7 +234,7 @@ function startControl(
     log: Logger;
   },
 ): Promise<ControlServer> {
-  const host = config.advertisedHost.includes(':') ? `[${config.advertisedHost}]` : config.advertisedHost;
+  const host = bracketed(config.advertisedHost);
   const pool = createPoolService({
     registry: parts.registry,
     jobs: parts.running,

@@ -2,7 +2,7 @@
 // Refuses to know what is trained on it and how processes are kept alive.
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { httpUrl, isWildcard } from '../addresses.js';
+import { bracketed, httpUrl, isWildcard } from '../addresses.js';
 import type { CoordinatorConfig } from '../config.js';
 import type { Lock } from '../setup/lock.js';
 import type { QueueServer } from '../setup/setup.js';
@@ -128,6 +128,5 @@ function processes(
 
 /** A wildcard is an address to listen at, not one to call. */
 function callable(host: string): string {
-  const name = isWildcard(host) ? 'localhost' : host;
-  return name.includes(':') ? `[${name}]` : name;
+  return bracketed(isWildcard(host) ? 'localhost' : host);
 }

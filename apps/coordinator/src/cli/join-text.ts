@@ -1,6 +1,6 @@
 // How more workers join a system that `up` has started, as a sentence with the command to copy.
 // Refuses to know how the system was started; shows no password.
-import { isLoopback } from '../addresses.js';
+import { bracketed, isLoopback } from '../addresses.js';
 
 export interface JoinFacts {
   readonly grpcHost: string;
@@ -21,7 +21,7 @@ export function joinText(facts: JoinFacts): string {
 }
 
 function command({ grpcHost, grpcPort, redisUrl, withToken }: JoinFacts): string {
-  const host = grpcHost.includes(':') ? `[${grpcHost}]` : grpcHost;
+  const host = bracketed(grpcHost);
   const settings = [`REDIS_URL=${shown(redisUrl)}`];
   if (host !== '127.0.0.1' || grpcPort !== usualPort) settings.push(`LOCKSTEP_COORDINATOR=${host}:${grpcPort}`);
   if (withToken) settings.push('LOCKSTEP_WORKER_TOKEN=…');
