@@ -5,19 +5,15 @@ import { pageAligned } from '#model/simd/page-aligned.js';
 import type { VersionName } from '#proto/generated/lockstep/v1/reducer.js';
 import { Arrivals } from './arrivals.js';
 import type { Slices } from './pool-caller.js';
-import { type Memory, pullVersion, tableOf, type VersionRequest } from './pull.js';
+import { pullVersion, tableOf, type VersionRequest } from './pull.js';
+import { versionBytes, versionIn, type VersionMemory } from './version-memory.js';
 import { unlessAborted } from './withdrawal.js';
 
 /** A version that may be read until `release`, which is idempotent. */
-export interface ParameterLease {
+export interface ParameterLease extends VersionMemory {
   readonly name: VersionName;
   /** Unique to this filling of the memory. */
   readonly key: string;
-  /** In float32, or bits of bfloat16. */
-  readonly parameters: Float32Array | Uint16Array;
-  /** What is float32 beside bits of bfloat16, else nothing. */
-  readonly exact: Float32Array;
-  readonly statistics: Float32Array;
   /** How much is there (arrivals.ts). */
   readonly arrived: Int32Array;
   /** Resolves to the seconds from its first to its last bytes once all is there and right; rejects with `TaskFailure`. */
@@ -33,7 +29,7 @@ interface Entry {
   readonly jobId: string;
   readonly key: string;
   /** Chosen when the version begins to arrive: the one before is of no use any more by then. */
-  memory: Memory | undefined;
+  memory: VersionMemory | undefined;
   readonly abort: AbortController;
   readonly arrived: Int32Array;
   readonly name: Promise<VersionName>;
@@ -95,7 +91,7 @@ export class ParameterCache {
     const arrivals = new Arrivals(tableOf(request));
     let onName!: (name: VersionName) => void;
     const named = new Promise<VersionName>((resolve) => (onName = resolve));
-    const memory = (): Memory => this.#memoryOf(entry, request);
+    const memory = (): VersionMemory => this.#memoryOf(entry, request);
     const whole = pullVersion(this.#slices, request, { memory, arrivals, onName }, abort.signal, this.#log);
     const entry: Entry = {
       id,
@@ -121,13 +117,14 @@ export class ParameterCache {
     return entry;
   }
 
-  #memoryOf(entry: Entry, request: VersionRequest): Memory {
+  #memoryOf(entry: Entry, request: VersionRequest): VersionMemory {
     return (entry.memory ??= this.#memoryFor(request));
   }
 
   /** The memory of a version that nobody can write or read any more, where it has the right size: that job's own, or one too many. */
-  #memoryFor({ jobId, parameterCount, statisticCount, exactCount }: VersionRequest): Memory {
-    let reusable: Memory | undefined;
+  #memoryFor({ jobId, ...sizes }: VersionRequest): VersionMemory {
+    const { parameterCount, statisticCount, exactCount } = sizes;
+    let reusable: VersionMemory | undefined;
     const filled = () => [...this.#entries.values()].filter(({ memory }) => memory !== undefined);
     for (const entry of filled()) {
       if (entry.users > 0 || (entry.jobId !== jobId && filled().length < keptVersions)) continue;
@@ -140,15 +137,7 @@ export class ParameterCache {
       reusable.exact.length === (exactCount ?? 0) &&
       reusable.statistics.length === statisticCount;
     if (reusable !== undefined && fits) return reusable;
-    const shared = (count: number) => new Float32Array(pageAligned(count * Float32Array.BYTES_PER_ELEMENT), 0, count);
-    return {
-      parameters:
-        exactCount === undefined
-          ? shared(parameterCount)
-          : new Uint16Array(pageAligned(parameterCount * Uint16Array.BYTES_PER_ELEMENT), 0, parameterCount),
-      exact: shared(exactCount ?? 0),
-      statistics: shared(statisticCount),
-    };
+    return versionIn(pageAligned(versionBytes(sizes)), sizes);
   }
 
   #leave(entry: Entry): void {

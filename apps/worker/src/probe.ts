@@ -11,6 +11,7 @@ import type { Compute } from './compute-client.js';
 import { computeJobOf, type JobContext } from './job-contexts.js';
 import type { PoolCaller } from './pool-caller.js';
 import { SharedBuffers } from './shared-buffers.js';
+import { versionBytes, versionIn } from './version-memory.js';
 import { TaskFailure } from './withdrawal.js';
 
 const reportDeadlineMs = 10_000;
@@ -62,22 +63,23 @@ export class Probes {
     const { spec, layout } = job;
     const { seed } = spec.training;
     const { parameterCount, statisticCount } = layout;
-    const images = await abortableInput(probe, job, this.#inputs, signal);
-    const contribution = await contributionBuffers(job, this.#services.gradients, signal).catch((error: unknown) => {
-      images.release();
-      throw error;
-    });
-    const version = await this.#initialVersion(job, signal).catch((error: unknown) => {
-      images.release();
-      contribution.loan.release();
-      throw error;
-    });
+    const { gradients, compute } = this.#services;
+    const loans: { release(): void }[] = [];
     try {
-      const { gradient, statistics } = contribution;
-      await this.#services.compute.train(
+      const images = await abortableInput(probe, job, this.#inputs, signal);
+      loans.push(images);
+      const { loan, gradient, statistics } = await contributionBuffers(job, gradients, signal);
+      loans.push(loan);
+      const sizes = { parameterCount, statisticCount, exactCount: job.exactCount };
+      // In the place of a second contribution: the pulled version has memory of its own already.
+      const version = await gradients.acquire(versionBytes(sizes), signal);
+      loans.push(version);
+      this.#versions += 1;
+      const key = `${job.jobId}, probe ${this.#versions}`;
+      await compute.train(
         {
           job: computeJobOf(job),
-          parameters: { ...version.parameters, initial: seed },
+          parameters: { key, ...versionIn(version.buffer, sizes), initial: seed },
           input: images.input,
           miniBatchSamples: probe.miniBatchSamples,
           gradient,
@@ -91,33 +93,7 @@ export class Probes {
       const table = blockTable(parameterCount, statisticCount);
       return versionChecksum(table.map((range) => blockMessage(regions[range.region], range).checksum));
     } finally {
-      version.loan.release();
-      contribution.loan.release();
-      images.release();
+      for (const loan of loans) loan.release();
     }
-  }
-
-  /** Memory for version 0, of any content, in the place of a second contribution: the pulled version has its own already. */
-  async #initialVersion({ jobId, layout, exactCount }: JobContext, signal: AbortSignal) {
-    const { parameterCount, statisticCount } = layout;
-    const width = exactCount === undefined ? Float32Array.BYTES_PER_ELEMENT : Uint16Array.BYTES_PER_ELEMENT;
-    const exactAt = Math.ceil((parameterCount * width) / 64) * 64;
-    const statisticsAt = exactAt + Math.ceil(((exactCount ?? 0) * Float32Array.BYTES_PER_ELEMENT) / 64) * 64;
-    const bytes = statisticsAt + statisticCount * Float32Array.BYTES_PER_ELEMENT;
-    const loan = await this.#services.gradients.acquire(bytes, signal);
-    const { buffer } = loan;
-    this.#versions += 1;
-    return {
-      loan,
-      parameters: {
-        key: `${jobId}, probe ${this.#versions}`,
-        parameters:
-          exactCount === undefined
-            ? new Float32Array(buffer, 0, parameterCount)
-            : new Uint16Array(buffer, 0, parameterCount),
-        exact: new Float32Array(buffer, exactAt, exactCount ?? 0),
-        statistics: new Float32Array(buffer, statisticsAt, statisticCount),
-      },
-    };
   }
 }

@@ -19,18 +19,15 @@ import { WireError } from '#proto/wire-error.js';
 import type { Arrivals } from './arrivals.js';
 import type { SliceCaller, Slices } from './pool-caller.js';
 import type { SharedMemory } from './shared-memory.js';
+import type { VersionMemory, VersionSizes } from './version-memory.js';
 import { delay, messageOf, TaskFailure } from './withdrawal.js';
 
 /** A version to pull: its number and the sizes that it must have. */
-export interface VersionRequest {
+export interface VersionRequest extends VersionSizes {
   readonly jobId: string;
   readonly lineage: number;
   readonly version: number;
   readonly layoutHash: string;
-  readonly parameterCount: number;
-  readonly statisticCount: number;
-  /** Elements that come in float32 beside bits of bfloat16; undefined where all is pulled in float32. */
-  readonly exactCount: number | undefined;
 }
 
 /** One call of the long poll: the server waits this long for the version to exist; then it is asked again. */
@@ -39,17 +36,10 @@ const pullDeadlineMs = 120_000;
 const pullAttempts = 4;
 const firstPauseMs = 100;
 
-/** Where a version's numbers go. */
-export interface Memory {
-  readonly parameters: Float32Array | Uint16Array;
-  readonly exact: Float32Array;
-  readonly statistics: Float32Array;
-}
-
 /** One filling of a memory. */
 export interface Filling {
   /** Asked for once the version exists, the same each time. */
-  readonly memory: () => Memory;
+  readonly memory: () => VersionMemory;
   readonly arrivals: Arrivals;
   /** The header of the first slice has come: the version exists. */
   readonly onName: (name: VersionName) => void;
@@ -226,7 +216,7 @@ async function pullSlice(
 }
 
 /** Where a block is read to before it is checked: not where one may be computed with already. */
-function placeOf(range: BlockRange<PullRegion>, { parameters }: Memory, arrivals: Arrivals): Uint8Array {
+function placeOf(range: BlockRange<PullRegion>, { parameters }: VersionMemory, arrivals: Arrivals): Uint8Array {
   const place = bytesOf(parameters, range);
   return arrivals.has(range) ? new Uint8Array(place.byteLength) : place;
 }
