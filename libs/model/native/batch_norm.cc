@@ -34,8 +34,7 @@ class BatchNorm {
     const TensorPtr betaTensor = call.input(2);
     const float* gamma = vectorOf(gammaTensor, tiles.channels);
     const float* beta = vectorOf(betaTensor, tiles.channels);
-    const TensorPtr residual = residuals_ > 0 ? call.input(3) : nullptr;
-    if (residual != nullptr) requireLike(residual, x, "the residual has another shape than what it is added to");
+    const TensorPtr residual = residualOf(call, 3, residuals_, x);
     const TensorPtr y = call.output<T>(0, shapeOf(x));
     const TensorPtr meanTensor = call.output<float>(1, {tiles.channels});
     const TensorPtr varianceTensor = call.output<float>(2, {tiles.channels});

@@ -7,26 +7,40 @@
 namespace lockstep {
 namespace {
 
-/** Three vectors of one number per channel, padded with zeros. */
-class Coefficients {
+/** What both ops are given: x, gamma, beta, mean, a measure of the spread, and the residual where there is one. */
+class Given {
  public:
-  Coefficients(const Tiles& tiles, const float* mean, const float* beta)
-      : padded_(tiles.padded), channels_(tiles.channels), numbers_(new float[3 * tiles.padded]()) {
-    for (int64_t channel = 0; channel < channels_; channel++) {
-      numbers_[channel] = mean[channel];
-      numbers_[2 * padded_ + channel] = beta[channel];
-    }
+  Given(Call& call, int64_t residuals)
+      : x(call.input(0)),
+        tiles(shapeOf(x)),
+        residual(residualOf(call, 5, residuals, x)),
+        vectors_{call.input(1), call.input(2), call.input(3), call.input(4)},
+        numbers_(new float[3 * tiles.padded]()) {
+    for (const TensorPtr& vector : vectors_) vectorOf(vector, tiles.channels);
   }
 
-  template <typename Scale>
-  Normalisation scaledBy(Scale scale) {
-    for (int64_t channel = 0; channel < channels_; channel++) numbers_[padded_ + channel] = scale(channel);
-    return {numbers_.get(), numbers_.get() + padded_, numbers_.get() + 2 * padded_};
+  /** Vectors padded with zeros. @param scaleOf of a channel's gamma and spread; the result lives as long as this */
+  template <typename ScaleOf>
+  Normalisation scaledBy(ScaleOf scaleOf) const {
+    const float* gamma = dataOf<float>(vectors_[0]);
+    const float* spread = dataOf<float>(vectors_[3]);
+    float* mean = numbers_.get();
+    float* scale = mean + tiles.padded;
+    float* beta = scale + tiles.padded;
+    for (int64_t channel = 0; channel < tiles.channels; channel++) {
+      mean[channel] = dataOf<float>(vectors_[2])[channel];
+      scale[channel] = scaleOf(gamma[channel], spread[channel]);
+      beta[channel] = dataOf<float>(vectors_[1])[channel];
+    }
+    return {mean, scale, beta};
   }
+
+  const TensorPtr x;
+  const Tiles tiles;
+  const TensorPtr residual;
 
  private:
-  const int64_t padded_;
-  const int64_t channels_;
+  const TensorPtr vectors_[4];
   const std::unique_ptr<float[]> numbers_;
 };
 
@@ -40,21 +54,11 @@ class Normalise {
         residuals_(attributes.integer("residuals")) {}
 
   void run(Call call) const {
-    const TensorPtr x = call.input(0);
-    const Tiles tiles(shapeOf(x));
-    const TensorPtr vectors[4] = {call.input(1), call.input(2), call.input(3), call.input(4)};
-    const float* gamma = vectorOf(vectors[0], tiles.channels);
-    const float* beta = vectorOf(vectors[1], tiles.channels);
-    const float* mean = vectorOf(vectors[2], tiles.channels);
-    const float* variance = vectorOf(vectors[3], tiles.channels);
-    const TensorPtr residual = residuals_ > 0 ? call.input(5) : nullptr;
-    if (residual != nullptr) requireLike(residual, x, "the residual has another shape than what it is added to");
-    call.handOn(0, x);
-    Coefficients coefficients(tiles, mean, beta);
-    const Normalisation by = coefficients.scaledBy([&](int64_t channel) {
-      return static_cast<float>(gamma[channel] / std::sqrt(variance[channel] + epsilon_));
-    });
-    normaliseAll<T>(passes_, tiles, x, residual, x, rectify_, by);
+    const Given given(call, residuals_);
+    call.handOn(0, given.x);
+    const Normalisation by = given.scaledBy(
+        [&](float gamma, float variance) { return static_cast<float>(gamma / std::sqrt(variance + epsilon_)); });
+    normaliseAll<T>(passes_, given.tiles, given.x, given.residual, given.x, rectify_, by);
   }
 
  private:
@@ -73,19 +77,10 @@ class NormaliseAgain {
         residuals_(attributes.integer("residuals")) {}
 
   void run(Call call) const {
-    const TensorPtr x = call.input(0);
-    const Tiles tiles(shapeOf(x));
-    const TensorPtr vectors[4] = {call.input(1), call.input(2), call.input(3), call.input(4)};
-    const float* gamma = vectorOf(vectors[0], tiles.channels);
-    const float* beta = vectorOf(vectors[1], tiles.channels);
-    const float* mean = vectorOf(vectors[2], tiles.channels);
-    const float* inverse = vectorOf(vectors[3], tiles.channels);
-    const TensorPtr residual = residuals_ > 0 ? call.input(5) : nullptr;
-    if (residual != nullptr) requireLike(residual, x, "the residual has another shape than what it is added to");
-    const TensorPtr y = call.output<T>(0, shapeOf(x));
-    Coefficients coefficients(tiles, mean, beta);
-    const Normalisation by = coefficients.scaledBy([&](int64_t channel) { return gamma[channel] * inverse[channel]; });
-    normaliseAll<T>(passes_, tiles, x, residual, y, rectify_, by);
+    const Given given(call, residuals_);
+    const TensorPtr y = call.output<T>(0, shapeOf(given.x));
+    const Normalisation by = given.scaledBy([](float gamma, float inverse) { return gamma * inverse; });
+    normaliseAll<T>(passes_, given.tiles, given.x, given.residual, y, rectify_, by);
   }
 
  private:

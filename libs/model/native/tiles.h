@@ -53,6 +53,14 @@ inline void requireLike(const TensorPtr& tensor, const TensorPtr& x, const char*
   require(shapeOf(tensor) == shapeOf(x), otherwise);
 }
 
+/** What is added to the normalised x, where there is such a thing. */
+inline TensorPtr residualOf(Call& call, int index, int64_t residuals, const TensorPtr& x) {
+  if (residuals == 0) return nullptr;
+  TensorPtr residual = call.input(index);
+  requireLike(residual, x, "the residual has another shape than what it is added to");
+  return residual;
+}
+
 inline const float* vectorOf(const TensorPtr& tensor, int64_t channels) {
   require(TF_TensorElementCount(tensor.get()) == channels, "batch norm wants one number per channel");
   return dataOf<float>(tensor);
